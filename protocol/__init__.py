@@ -1,0 +1,1 @@
+"""What is said between toddle's processes: messages, topics, the codec, the bus."""

@@ -1,0 +1,159 @@
+"""Messages to bytes and back: `[topic, header, buffer...]`, a msgpack header and raw array buffers.
+
+Arrays never go through msgpack: the header describes them (name, dtype from a closed list, shape) and
+their buffers follow. Decoding trusts nothing: it checks version, sizes, types and lengths before it makes
+an array, and refuses with a `DecodeError` whose `reason` is counted by the bus.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+import msgspec
+import numpy as np
+
+from protocol.errors import DecodeError, EncodeError
+from protocol.messages import Envelope, Message
+from protocol.topics import TOPICS, Topic
+
+SCHEMA_VERSION = 1
+MAX_HEADER_BYTES = 64 * 1024
+MAX_ARRAYS = 64
+MAX_DIMS = 8
+DTYPES = {
+    name: np.dtype(name)
+    for name in ("uint8", "uint16", "int32", "int64", "float16", "float32", "float64", "bool")
+}
+
+Buffer = bytes | memoryview
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The header as it stands on the wire."""
+
+    v: int
+    envelope: Envelope
+    body: dict[str, Any]
+    arrays: list[tuple[str, str, list[int]]] = []
+
+
+def encode(message: Message) -> list[Buffer]:
+    """The parts of `message` as they go on the wire; array buffers are shared, not copied.
+
+    Raises EncodeError when the message is over its topic's limit or holds what the wire does not carry.
+    """
+    return [message.topic.encode(), encode_header(message), *array_buffers(message)]
+
+
+def encode_header(message: Message) -> bytes:
+    """The msgpack header alone, checked against the limits of its topic."""
+    topic = _topic(message.topic, EncodeError)
+    described = []
+    total = 0
+    for name, array in message.arrays.items():
+        if array.dtype.name not in DTYPES:
+            raise EncodeError(f"{message.topic}: array {name!r} has dtype {array.dtype}; the wire carries {', '.join(DTYPES)}")
+        described.append((name, array.dtype.name, array.shape))
+        total += array.nbytes
+    if total > topic.max_bytes:
+        raise EncodeError(f"{message.topic}: {total} bytes of arrays, the limit of this topic is {topic.max_bytes}")
+    if not isinstance(message.body, topic.body):
+        raise EncodeError(f"{message.topic}: body is {type(message.body).__name__}, expected {topic.body.__name__}")
+    plain = {
+        "v": SCHEMA_VERSION,
+        "envelope": msgspec.to_builtins(message.envelope),
+        "body": msgspec.to_builtins(message.body),
+        "arrays": described,
+    }
+    try:
+        header = msgpack.packb(plain)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EncodeError(f"{message.topic}: {error}") from None
+    if len(header) > MAX_HEADER_BYTES:
+        raise EncodeError(f"{message.topic}: header of {len(header)} bytes, the limit is {MAX_HEADER_BYTES}; large values belong in arrays")
+    return bytes(header)
+
+
+def array_buffers(message: Message) -> list[memoryview]:
+    """The raw bytes of each array, in the header's order; a copy only where an array is not contiguous."""
+    return [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in message.arrays.values()]
+
+
+def decode(parts: Sequence[Buffer]) -> Message:
+    """The message in `parts`; arrays are read-only views of the buffers.
+
+    Raises DecodeError, always with a named reason, on anything that is not a valid message.
+    """
+    if len(parts) < 2:
+        raise DecodeError("parts", f"{len(parts)} parts, expected at least topic and header")
+    try:
+        name = bytes(parts[0][:256]).decode()
+    except UnicodeDecodeError:
+        raise DecodeError("topic", "topic is not UTF-8") from None
+    header = decode_header(parts[1])
+    if header.envelope.topic != name:
+        raise DecodeError("topic", f"topic {name!r} carries a header of {header.envelope.topic!r}")
+    return assemble(header, parts[2:])
+
+
+def decode_header(data: Buffer) -> _Header:
+    """The checked header; what it says of arrays is not yet compared with any buffer."""
+    if len(data) > MAX_HEADER_BYTES:
+        raise DecodeError("header_size", f"header of {len(data)} bytes, the limit is {MAX_HEADER_BYTES}")
+    try:
+        plain = msgpack.unpackb(
+            data, strict_map_key=True, max_ext_len=0, max_str_len=MAX_HEADER_BYTES,
+            max_array_len=MAX_HEADER_BYTES, max_map_len=MAX_HEADER_BYTES,
+        )  # fmt: skip
+    except Exception as error:  # msgpack raises many kinds; all mean the same here
+        raise DecodeError("msgpack", f"{type(error).__name__}: {error}"[:200]) from None
+    if not isinstance(plain, dict) or plain.get("v") != SCHEMA_VERSION:
+        version = plain.get("v") if isinstance(plain, dict) else None
+        raise DecodeError("version", f"schema version {version!r}, this toddle speaks {SCHEMA_VERSION}")
+    try:
+        return msgspec.convert(plain, _Header, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise DecodeError("header", str(error)[:200]) from None
+
+
+def assemble(header: _Header, buffers: Sequence[Buffer]) -> Message:
+    """Join a checked header with its buffers; every length is compared before an array is made."""
+    topic = _topic(header.envelope.topic, DecodeError)
+    if len(header.arrays) != len(buffers):
+        raise DecodeError("parts", f"{len(header.arrays)} arrays announced, {len(buffers)} buffers came")
+    if len(buffers) > MAX_ARRAYS:
+        raise DecodeError("parts", f"{len(buffers)} arrays, the limit is {MAX_ARRAYS}")
+    if sum(len(buffer) for buffer in buffers) > topic.max_bytes:
+        raise DecodeError("size", f"{header.envelope.topic}: over the topic's limit of {topic.max_bytes} bytes")
+    arrays: dict[str, np.ndarray] = {}
+    for (name, dtype_name, shape), buffer in zip(header.arrays, buffers, strict=True):
+        arrays[name] = _array(name, dtype_name, shape, buffer)
+    if len(arrays) != len(buffers):
+        raise DecodeError("arrays", "two arrays of one name")
+    try:
+        body = msgspec.convert(header.body, topic.body, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise DecodeError("body", f"{header.envelope.topic}: {error}"[:200]) from None
+    return Message(envelope=header.envelope, body=body, arrays=arrays)
+
+
+def _array(name: str, dtype_name: str, shape: list[int], buffer: Buffer) -> np.ndarray:
+    dtype = DTYPES.get(dtype_name)
+    if dtype is None:
+        raise DecodeError("dtype", f"array {name[:40]!r} has dtype {dtype_name[:40]!r}, which is not allowed")
+    if len(shape) > MAX_DIMS or any(size < 0 for size in shape):
+        raise DecodeError("shape", f"array {name[:40]!r} has shape {shape[:MAX_DIMS]}")
+    if math.prod(shape) * dtype.itemsize != len(buffer):
+        raise DecodeError("length", f"array {name[:40]!r} says {shape} {dtype_name}, its buffer has {len(buffer)} bytes")
+    array = np.frombuffer(buffer, dtype=dtype).reshape(shape)
+    array.flags.writeable = False
+    return array
+
+
+def _topic(name: str, error: type[EncodeError] | type[DecodeError]) -> Topic:
+    kind, slash, node = name.partition("/")
+    if kind in TOPICS and slash and node:
+        return TOPICS[kind]
+    text = f"unknown topic {name[:60]!r}; topics are <kind>/<node> with a kind of {', '.join(TOPICS)}"
+    raise EncodeError(text) if error is EncodeError else DecodeError("topic", text)

@@ -1,0 +1,243 @@
+"""Every message that toddle's processes exchange, typed.
+
+A `Message` is an envelope (who, when, which number), a `body` of the type that the topic table names for
+its topic, and named numpy arrays. Bodies are validated once, when a message is decoded.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+Action = dict[str, float]
+"""A flat dict of named numbers: what a robot is told to do."""
+
+MarkName = Literal["start", "end", "success", "failure", "discard", "reset"]
+StateName = Literal["starting", "ready", "running", "paused", "stopping", "stopped"]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all bodies: frozen, named fields only, unknown fields refused."""
+
+
+class CameraInfo(Body, kw_only=True):
+    """One camera: frames are `height` x `width` x 3 uint8 RGB."""
+
+    name: str
+    height: int
+    width: int
+
+
+class ActionSpaceInfo(Body, kw_only=True):
+    """Which actions a robot takes: a list of dicts (discrete), or names with bounds (continuous)."""
+
+    names: list[str]
+    choices: list[Action] = []
+    low: list[float] = []
+    high: list[float] = []
+
+    @property
+    def discrete(self) -> bool:
+        return bool(self.choices)
+
+
+class Robot(Body, kw_only=True):
+    """What a robot is: sent once per run and latched; recorders and learners size themselves by it."""
+
+    robot: str
+    driver: str
+    params: dict[str, Any]
+    cameras: list[CameraInfo]
+    actions: ActionSpaceInfo
+    state_names: list[str] = []
+    rate_hz: float
+    timing: Literal["lockstep", "paced"]
+    safe_action: Action
+
+
+class Frame(Body, kw_only=True):
+    """One observation. Arrays: `image/<camera>` HxWx3 uint8, `depth/<camera>` HxW, `state` float32."""
+
+    held_out: bool = False
+
+
+class ActionTaken(Body, kw_only=True):
+    """What was executed after the frame of this step. Times are wall clock, ns."""
+
+    action: Action
+    by: str
+    start_ns: int
+    end_ns: int
+    success: bool = True
+    safe: bool = False
+
+
+class Command(Body, kw_only=True):
+    """An action asked for, valid for one step and until `deadline_ns` (wall clock)."""
+
+    action: Action
+    by: str
+    deadline_ns: int
+
+
+class EpisodeMark(Body, kw_only=True):
+    """A mark in the stream: an episode starts, ends, or is judged."""
+
+    mark: MarkName
+    reason: str = ""
+    held_out: bool = False
+    origin_session: str = ""
+    origin_episode: int | None = None
+
+
+class Prediction(Body, kw_only=True):
+    """The predicted next frame for every candidate; arrays `next/<camera>` [A, H, W, 3] uint8.
+
+    `error` is the mean squared error, on [0, 1], of the last prediction against the frame that came.
+    """
+
+    candidates: list[Action]
+    chosen: int | None = None
+    uncertainty: list[float] = []
+    weights_version: int
+    error: float | None = None
+    copy_last_error: float | None = None
+    latency_ms: float
+
+
+class Weights(Body, kw_only=True):
+    """Weights for predictors; array `safetensors` holds the file's bytes, checked by `sha256`."""
+
+    version: int
+    spec: dict[str, Any]
+    spec_hash: str
+    sha256: str
+    steps: int
+    samples: int
+
+
+class Metrics(Body, kw_only=True):
+    """Named numbers of one step."""
+
+    values: dict[str, float]
+
+
+class Probe(Body, kw_only=True):
+    """Held-out states with their truth, from a robot that can save its state.
+
+    Arrays: `history/<camera>` [N, C, H, W, 3] uint8, `past_actions` [N, C-1, D] float32 (columns as in
+    the action space's names), `candidates` [A, D] float32, `next/<camera>` [N, A, H, W, 3] uint8, and
+    `position` [N, A, 2] float32 in pixels (x, y) where the simulator knows it.
+    """
+
+    description: str
+
+
+class TopicCount(Body, kw_only=True):
+    """One subscriber's books on one topic of one source: published = received + skipped + lost."""
+
+    published: int
+    received: int
+    skipped: int
+    lost: int
+    lane: Literal["latest", "reliable"]
+    end_known: bool = False
+
+
+class Status(Body, kw_only=True):
+    """A heartbeat, 1 Hz: state, counters, and the last number of every topic this node publishes."""
+
+    state: StateName
+    kind: str
+    detail: str = ""
+    outcome: str = ""
+    confirmed: list[str] = []
+    missing: list[str] = []
+    last_seq: dict[str, int] = {}
+    counts: dict[str, TopicCount] = {}
+    refused: dict[str, int] = {}
+    loop_age_s: float = 0.0
+    queue_bytes: int = 0
+    final: bool = False
+
+
+class LogRecord(Body, kw_only=True):
+    """One log line of a node."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    logger: str
+    text: str
+
+
+class Gap(Body, kw_only=True):
+    """Numbers `first`..`last` of a topic that never came; `run` is the publisher's run id."""
+
+    topic: str
+    run: str
+    first: int
+    last: int
+
+
+class Committed(Body, kw_only=True):
+    """What is on disk: the last number of each topic, and the holes before it."""
+
+    session: str
+    last_seq: dict[str, int]
+    events: int
+    bytes: int
+    gaps: list[Gap] = []
+
+
+class Control(Body, kw_only=True):
+    """A control request that the node accepted."""
+
+    command: str
+    args: dict[str, Any] = {}
+    by: str
+
+
+class Alarm(Body, kw_only=True):
+    """Something a person should know now."""
+
+    name: str
+    text: str
+    active: bool = True
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields every message carries beside its body.
+
+    `run` is new at each start of the source; `seq` counts from 0 in each run, per topic, without holes.
+    `t_ns` is the wall clock at capture, `mono_ns` the source's monotonic clock.
+    """
+
+    topic: str
+    source: str
+    run: str
+    seq: int
+    t_ns: int
+    mono_ns: int
+    session: str | None = None
+    episode: int | None = None
+    step: int | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """An envelope, its typed body, and named arrays (read-only when they came off the wire)."""
+
+    envelope: Envelope
+    body: Any
+    arrays: dict[str, np.ndarray] = {}
+
+    @property
+    def topic(self) -> str:
+        return self.envelope.topic
+
+    @property
+    def kind(self) -> str:
+        """The part of the topic before the slash: the key of the topic table."""
+        return self.envelope.topic.partition("/")[0]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays.values())
