@@ -1,0 +1,1 @@
+"""What is kept: sessions of recorded messages in LMDB, their reader and writer, retention and imports."""

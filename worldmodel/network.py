@@ -22,6 +22,8 @@ from torch.nn import functional
 from worldmodel.patches import Patches
 from worldmodel.spec import ModelSpec
 
+import os
+ACT = {"gelu": lambda x: functional.gelu(x, approximate="tanh"), "relu2": lambda x: functional.relu(x).square(), "relu": functional.relu, "silu": functional.silu}[os.environ.get("ACT", "gelu")]
 ROTARY_BASE = 100.0  # the slowest rotation turns about 1 rad over 30 patches: enough for grids of this size
 
 
@@ -81,13 +83,13 @@ class Block(nn.Module):
         self, x: Tensor, table: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
         """x [B, N, width] -> the same shape."""
-        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        q, k = rotate(q, table), rotate(k, table)
+        qk, v = self.qkv(self.norm1(x)).unflatten(-1, (3 * self.heads, -1)).split((2 * self.heads, self.heads), dim=-2)
+        q, k = rotate(qk, table).chunk(2, dim=-2)
         if memory is not None:
             k, v = torch.cat((memory[0], k), dim=1), torch.cat((memory[1], v), dim=1)
         mixed = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.down(functional.gelu(self.up(self.norm2(x)), approximate="tanh"))
+        return x + self.down(ACT(self.up(self.norm2(x))))
 
 
 class WorldModel(nn.Module):

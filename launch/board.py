@@ -1,0 +1,161 @@
+"""What the launcher knows of its nodes, gathered from their messages and processes."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from launch.graph import Graph
+from protocol.messages import Alarm, Committed, LogRecord, Message, Metrics, Status
+
+FINISHED = ("ended", "learned", "failed")
+LIVE = ("ready", "running", "paused")
+_MAIN = {"robot": ("frame",), "predictor": ("prediction", "command"), "trainer": ("weights",)}
+_LEVELS = ("WARNING", "ERROR", "CRITICAL")
+
+
+class Line(NamedTuple):
+    """Something to show above the table."""
+
+    level: str
+    text: str
+
+
+@dataclass
+class NodeView:
+    """One node as the launcher sees it. `state` is its own word, or the launcher's while it is silent."""
+
+    name: str
+    kind: str
+    required: bool
+    state: str = "waiting"
+    status: Status | None = None
+    run: str = ""
+    dead_runs: set[str] = field(default_factory=set)
+    status_seq: int = -1
+    seen_s: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    rate_hz: float | None = None
+    cpu: float = 0.0
+    memory_mb: float = 0.0
+    exit_codes: list[int] = field(default_factory=list)
+    restarts: int = 0
+    gone: bool = False
+    _counted: tuple[float, float] | None = None
+
+    @property
+    def final(self) -> bool:
+        return self.status is not None and self.status.final
+
+    @property
+    def skipped(self) -> int:
+        return sum(count.skipped for count in self.status.counts.values()) if self.status else 0
+
+    @property
+    def lost(self) -> int:
+        return sum(count.lost for count in self.status.counts.values()) if self.status else 0
+
+    def age_s(self, now_s: float) -> float | None:
+        """Seconds since its last sign of progress."""
+        if self.seen_s is None or self.status is None:
+            return None
+        return now_s - self.seen_s + self.status.loop_age_s
+
+    def new_process(self) -> None:
+        """A process starts: what an earlier one said does not count any more."""
+        if self.run:
+            self.dead_runs.add(self.run)
+        self.state, self.status, self.run, self.seen_s, self._counted = "starting", None, "", None, None
+
+    def take_status(self, message: Message, now_s: float) -> None:
+        run = message.envelope.run
+        if run in self.dead_runs or (run == self.run and message.envelope.seq < self.status_seq):
+            return
+        status: Status = message.body
+        self.run, self.status_seq, self.seen_s, self.status = run, message.envelope.seq, now_s, status
+        if not self.gone and self.state != "stopping":
+            self.state = status.state
+        self._measure(now_s)
+
+    def _measure(self, now_s: float) -> None:
+        """Its rate: what it says itself, or the growth of its main topic."""
+        if "rate_hz" in self.metrics:
+            self.rate_hz = self.metrics["rate_hz"]
+            return
+        count = self._progress()
+        if count is None:
+            return
+        if self._counted is not None and now_s - self._counted[0] > 0.5:
+            self.rate_hz = max(count - self._counted[1], 0) / (now_s - self._counted[0])
+        elif self._counted is not None:
+            return
+        self._counted = (now_s, count)
+
+    def _progress(self) -> float | None:
+        if self.kind == "trainer" and "steps" in self.metrics:
+            return self.metrics["steps"]
+        if self.status is None:
+            return None
+        for kind in _MAIN.get(self.kind, ()):
+            if (last := self.status.last_seq.get(f"{kind}/{self.name}")) is not None:
+                return last + 1
+        return float(sum(count.received for count in self.status.counts.values()))
+
+
+class Board:
+    """All nodes, and what the run has reached."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = {name: NodeView(name, node.kind, node.required) for name, node in graph.nodes.items()}
+        self.time_limit_s = graph.time_limit_s
+        self.phase = "starting"
+        self.started_s: float | None = None
+        self.ended_s: float | None = None
+        self.committed: Committed | None = None
+        self.scores_at: dict[int, dict[str, float]] = {}
+
+    def of_kind(self, kind: str) -> list[NodeView]:
+        return [view for view in self.nodes.values() if view.kind == kind]
+
+    def metrics_of(self, kind: str) -> dict[str, float]:
+        """The newest metrics of the first node of a kind."""
+        views = self.of_kind(kind)
+        return views[0].metrics if views else {}
+
+    def seconds(self, now_s: float) -> float:
+        """Seconds since the nodes were told to go."""
+        if self.started_s is None:
+            return 0.0
+        return (self.ended_s if self.ended_s is not None else now_s) - self.started_s
+
+    def take(self, message: Message, now_s: float) -> Line | None:
+        """Books a message; returns what a person should read at once."""
+        view = self.nodes.get(message.envelope.source)
+        if view is None:
+            return None
+        body = message.body
+        if isinstance(body, Status):
+            view.take_status(message, now_s)
+        elif isinstance(body, Metrics):
+            self._take_metrics(view, body.values)
+        elif isinstance(body, Committed):
+            self.committed = body
+        elif isinstance(body, Alarm):
+            return Line("ALARM" if body.active else "OVER", f"{view.name}: {body.text}")
+        elif isinstance(body, LogRecord) and body.level in _LEVELS:
+            return Line(body.level, f"{view.name}: {body.text}")
+        return None
+
+    def _take_metrics(self, view: NodeView, values: dict[str, float]) -> None:
+        view.metrics.update(values)
+        if view.kind == "trainer" and (mark := view.metrics.pop("mark_s", None)) is not None:
+            now = {"steps": self.steps, **{k: v for k, v in view.metrics.items() if k != "steps"}}
+            self.scores_at[round(mark)] = now
+
+    @property
+    def steps(self) -> float:
+        """Steps of the robot so far: what it says, or how many frames it published."""
+        for view in self.of_kind("robot"):
+            if "steps" in view.metrics:
+                return view.metrics["steps"]
+            if view.status is not None:
+                return view.status.last_seq.get(f"frame/{view.name}", -1) + 1
+        return 0

@@ -1,0 +1,81 @@
+"""`toddle launch FILE --dry-run`: the resolved graph in words, without starting anything."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from launch.graph import Graph
+from launch.schema import Restart
+from protocol.wiring import Endpoints
+
+Estimate = Callable[[Any], int | None]
+"""From a node's config to the bytes it publishes per step, where that is known."""
+
+MB = 1 << 20
+
+
+def describe(graph: Graph, ends: Mapping[str, Endpoints], run_dir: str, estimates: Mapping[str, Estimate]) -> str:
+    """The plan of a run as plain text."""
+    lines = [f"{graph.file}: {graph.description.strip()}".rstrip(": "), f"run folder {run_dir}"]
+    if graph.args:
+        lines.append("args " + ", ".join(f"{name}={value}" for name, value in graph.args.items()))
+    limit = f"{graph.time_limit_s:g} s" if graph.time_limit_s else "none"
+    lines.append(f"seed {graph.seed}, time limit {limit}")
+    lines += ["", "start order " + " -> ".join(graph.nodes)]
+    lines.append("stop order  " + " -> ".join(" + ".join(tier) for tier in graph.stop_tiers))
+    if graph.off:
+        lines.append("switched off by 'if': " + ", ".join(graph.off))
+    for name in graph.nodes:
+        lines += ["", *_node(graph, name, ends[name], estimates)]
+    lines += ["", *_disk(graph, estimates)]
+    return "\n".join(lines)
+
+
+def _node(graph: Graph, name: str, ends: Endpoints, estimates: Mapping[str, Estimate]) -> Iterator[str]:
+    node = graph.nodes[name]
+    need = "required" if node.required else "optional"
+    after = f", after {', '.join(node.after)}" if node.after else ""
+    yield f"{name} ({node.kind}, {need}{after}, restart {_restart(node.restarts)})"
+    for edge in graph.hears(name):
+        lanes: dict[str, list[str]] = {}
+        for topic, lane in edge.lanes.items():
+            lanes.setdefault(lane, []).append(topic)
+        said = "; ".join(f"{lane}: {', '.join(topics)}" for lane, topics in lanes.items())
+        yield f"  hears {edge.source}  {said}"
+    if not node.inputs:
+        yield "  hears nobody"
+    yield f"  binds {ends.latest}  {ends.reliable}  {ends.control}"
+    params = msgspec.to_builtins(graph.configs[name])
+    if params:
+        yield "  params " + ", ".join(f"{key}={value}" for key, value in params.items())
+    yield f"  ring {node.ring_mb} MB, when full: {node.on_full}{_covers(graph, name, estimates)}"
+
+
+def _restart(restart: Restart) -> str:
+    if restart.policy == "never":
+        return "never"
+    return f"{restart.policy}, at most {restart.max} in {restart.window_s:g} s"
+
+
+def _covers(graph: Graph, name: str, estimates: Mapping[str, Estimate]) -> str:
+    speed = _bytes_per_s(graph, name, estimates)
+    return f", holds {(graph.nodes[name].ring_mb * MB) / speed:.0f} s at this run's rate" if speed else ""
+
+
+def _bytes_per_s(graph: Graph, name: str, estimates: Mapping[str, Estimate]) -> float | None:
+    estimate = estimates.get(graph.nodes[name].kind)
+    config = graph.configs[name]
+    size = estimate(config) if estimate else None
+    rate = config.get("rate_hz") if isinstance(config, dict) else getattr(config, "rate_hz", None)
+    return size * float(rate) if size and rate else None
+
+
+def _disk(graph: Graph, estimates: Mapping[str, Estimate]) -> Iterator[str]:
+    for recorder in graph.of_kind("recorder"):
+        speeds = {name: _bytes_per_s(graph, name, estimates) for name in graph.nodes[recorder].inputs}
+        known = [speed for speed in speeds.values() if speed]
+        if known:
+            yield f"{recorder} writes at most {sum(known) * 60 / MB:.0f} MB a minute, before compression"
+        else:
+            yield f"{recorder} writes an amount that is not known before the robot says its frame size and rate"

@@ -1,0 +1,78 @@
+"""Keys of a person in the terminal, also over SSH: what each one asks, and how they are read."""
+
+import os
+import select
+import sys
+from typing import Any, NamedTuple, TextIO
+
+HELP = "space pause/go on   n step   y yes   0-9 drive   m success   q stop"
+
+
+class Ask(NamedTuple):
+    """A control request to every node of a kind; the kind `launcher` is the launcher itself."""
+
+    kind: str
+    command: str
+    args: dict[str, Any]
+
+
+def ask(key: str, paused: bool) -> Ask | None:
+    """What a key asks for."""
+    if key.isascii() and key.isdigit():
+        return Ask("predictor", "drive", {"index": int(key)})
+    return {
+        " ": Ask("robot", "resume" if paused else "pause", {}),
+        "n": Ask("robot", "step", {}),
+        "y": Ask("predictor", "confirm", {}),
+        "m": Ask("robot", "mark", {"mark": "success"}),
+        "q": Ask("launcher", "stop", {}),
+    }.get(key.lower())
+
+
+class Keys:
+    """Reads single keys from a terminal; with anything else than a terminal there are none."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._fd: int | None = None
+        self._saved: list[Any] | None = None
+        self._open(stream or sys.stdin)
+
+    def _open(self, stream: TextIO | None) -> None:
+        try:
+            import termios  # absent on Windows
+            import tty
+
+            if stream is None or not stream.isatty() or os.tcgetpgrp(stream.fileno()) != os.getpgrp():
+                return  # no terminal, or in the background: reading would stop this process
+            fd = stream.fileno()
+            self._saved = termios.tcgetattr(fd)
+            tty.setcbreak(fd)
+            self._fd = fd
+        except (ImportError, OSError, ValueError):
+            return
+
+    @property
+    def active(self) -> bool:
+        return self._fd is not None
+
+    def read(self) -> str:
+        """The keys pressed since the last call; escape sequences (arrows) are passed over."""
+        if self._fd is None or not select.select([self._fd], [], [], 0)[0]:
+            return ""
+        try:
+            text = os.read(self._fd, 64).decode(errors="ignore")
+        except OSError:
+            return ""
+        return "" if text.startswith("\x1b") else text
+
+    def close(self) -> None:
+        """Give the terminal back as it was. Idempotent."""
+        if self._fd is None or self._saved is None:
+            return
+        import termios
+
+        fd, self._fd = self._fd, None
+        try:
+            termios.tcsetattr(fd, termios.TCSADRAIN, self._saved)
+        except (termios.error, OSError):
+            pass  # the terminal is gone

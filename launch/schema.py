@@ -1,0 +1,67 @@
+"""The shape of a launch file: what `toddle launch` accepts and editors complete."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+RestartPolicy = Literal["never", "on-failure", "always"]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base: frozen, named fields only, unknown keys refused."""
+
+
+class Restart(_Part, frozen=True, kw_only=True):
+    """When a node that died starts again: waits double from `backoff_s` to `backoff_max_s`, and at most
+    `max` starts again fall inside `window_s`."""
+
+    policy: RestartPolicy = "never"
+    max: Annotated[int, msgspec.Meta(ge=0)] = 3
+    window_s: Positive = 60.0
+    backoff_s: Positive = 0.5
+    backoff_max_s: Positive = 10.0
+
+
+class NodeSpec(_Part, frozen=True, kw_only=True):
+    """One process of the graph.
+
+    `inputs` names nodes; which of their topics are taken, and how, follows from the two kinds. `after`
+    names nodes that must be ready before this one starts. A node with `required: false` may be missing.
+    """
+
+    kind: str
+    inputs: list[str] = []
+    params: dict[str, Any] = {}
+    env: dict[str, str | int | float | bool] = {}
+    python: str = ""
+    restart: RestartPolicy | Restart = "never"
+    required: bool = True
+    after: list[str] = []
+    condition: bool | str = msgspec.field(default=True, name="if")
+    ring_mb: Annotated[int, msgspec.Meta(ge=1)] = 256
+    on_full: Literal["block", "count"] = "block"
+    max_age_s: Positive = 2.0
+
+    @property
+    def restarts(self) -> Restart:
+        return self.restart if isinstance(self.restart, Restart) else Restart(policy=self.restart)
+
+
+class LaunchFile(_Part, frozen=True, kw_only=True):
+    """A graph of nodes.
+
+    `args` are the names that `--set NAME=VALUE` may change and `${NAME}` stands for; one without a value
+    (null) must be given. `include` takes the args and nodes of other files first. With `transport: tcp`
+    each node takes three ports of `host` from `base_port` on (0: free ones).
+    """
+
+    description: str = ""
+    include: str | list[str] = []
+    args: dict[str, Any] = {}
+    nodes: dict[str, NodeSpec]
+    time_limit_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    seed: int = 0
+    transport: Literal["ipc", "tcp"] = "ipc"
+    host: str = "127.0.0.1"
+    base_port: Annotated[int, msgspec.Meta(ge=0, le=65_000)] = 0

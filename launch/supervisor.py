@@ -1,0 +1,319 @@
+"""A run from its first process to its last: start, readiness, go, restarts, stop.
+
+One thread; everything that happens is a message, an exit, a key or a time. `run` returns when no process
+is left.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from launch import keys
+from launch.board import FINISHED, LIVE, Board, Line, NodeView
+from launch.fleet import Exit, Fleet
+from launch.graph import Graph
+from launch.rundir import last_words
+from launch.stopping import Asks, Limits, Stopper
+from protocol.control import ControlRequest
+from protocol.errors import ControlError
+from protocol.messages import Message
+
+Outcome = Literal["learned", "time", "ended", "stopped", "lost", "failed"]
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_CONFIG, EXIT_LOST, EXIT_DISK = 0, 1, 2, 3, 4
+DETACH_EVERY_S = 1.0
+PASSED_ON = (EXIT_BAD_CONFIG, EXIT_DISK)
+
+
+class LauncherBus(Asks, Protocol):
+    """The bus as the supervisor uses it."""
+
+    def next(self, timeout_s: float) -> Message | ControlRequest | None: ...
+
+
+class Screen(Protocol):
+    """Where a person looks."""
+
+    def update(self, board: Board, now_s: float) -> None: ...
+
+    def say(self, line: Line) -> None: ...
+
+    def read_keys(self) -> str: ...
+
+
+class End(msgspec.Struct, frozen=True):
+    """Why a run ends."""
+
+    outcome: Outcome
+    exit_code: int = EXIT_DONE
+    why: str = ""
+
+
+class Supervisor:
+    """Runs a graph; `board` says afterwards how it went, `end` why it ended."""
+
+    def __init__(
+        self, graph: Graph, fleet: Fleet, bus: LauncherBus, screen: Screen,
+        limits: Limits | None = None, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.graph, self.fleet, self.board = graph, fleet, fleet.board
+        self.bus, self.screen, self.clock = bus, screen, clock
+        self.limits = limits or Limits()
+        self.end: End | None = None
+        self.forced: list[str] = []
+        self.codes: list[int] = []
+        self._due: dict[str, float] = dict.fromkeys(graph.nodes, 0.0)
+        self._told: dict[str, tuple[str, float]] = {}
+        self._detach_s: dict[tuple[str, str], float] = {}
+        self._failed_s: dict[str, float] = {}
+        self._silent: set[str] = set()
+        self._measure_s = 0.0
+        self._interrupts = 0
+
+    def run(self) -> End:
+        """The whole run."""
+        with self._signals():
+            try:
+                while self.end is None:
+                    self._step()
+                self._stop(self.end)
+            finally:
+                self.fleet.kill_all()
+                self._collect_words()
+                self.fleet.reap(self.clock(), restart=False)
+        return self.end
+
+    # -- before the end ---------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        self._listen(0.05)
+        now = self.clock()
+        for gone in self.fleet.reap(now, restart=True):
+            self._exited(gone)
+        self._start_due(now)
+        self._watch(now)
+        self._tell_go(now)
+        self._look(now)
+        limit = self.graph.time_limit_s
+        if self.end is None and limit and self.board.seconds(now) >= limit:
+            self.finish(End("time", why=f"the time limit of {limit:g} s"))
+
+    def finish(self, end: End) -> None:
+        """The run ends; the first reason counts, except that a failure is never hidden."""
+        if self.end is None or (end.outcome == "failed" and self.end.outcome != "failed"):
+            self.end = end
+
+    def _listen(self, timeout_s: float) -> None:
+        """Take what has come, and wait a moment when nothing has."""
+        for _ in range(500):
+            thing = self.bus.next(timeout_s)
+            if thing is None:
+                return
+            timeout_s = 0.0
+            if isinstance(thing, ControlRequest):
+                self._answer(thing)
+            elif (line := self.board.take(thing, self.clock())) is not None:
+                self.screen.say(line)
+
+    def _answer(self, request: ControlRequest) -> None:
+        if request.command == "stop":
+            request.reply()
+            self.finish(End("stopped", why=f"{request.by} asked for it"))
+        elif request.command == "status":
+            states = {name: view.state for name, view in self.board.nodes.items()}
+            request.reply({"phase": self.board.phase, "nodes": states})
+        else:
+            request.refuse(f"launcher: unknown command {request.command!r}; it knows status, stop")
+
+    def _start_due(self, now: float) -> None:
+        for name, due in list(self._due.items()):
+            if now < due or self.end is not None:
+                continue
+            if all(self._ready(self.board.nodes[other]) or self.board.nodes[other].gone for other in self.graph.nodes[name].after):
+                del self._due[name]
+                self.fleet.start(name, now)
+
+    def _exited(self, gone: Exit) -> None:
+        view = self.board.nodes[gone.name]
+        self._listen(0.0)  # its last words may have come before its end was seen
+        how = _how(gone.code)
+        words = last_words(self.fleet.run_dir, gone.name) if gone.code > 0 else ""
+        text = f"{gone.name} {how}{': ' + words if words else ''}"
+        if gone.again_s is not None:
+            view.state = "restarting"
+            self._due[gone.name] = gone.again_s
+            self._say("WARNING", f"{text}; starts again in {gone.again_s - self.clock():.1f} s")
+            return
+        view.gone = True
+        view.state = "stopped" if gone.code in (EXIT_DONE, EXIT_LOST) else "failed"
+        self.codes.append(gone.code)
+        if view.state == "failed":
+            self._say("ERROR" if view.required else "WARNING", text)
+            if view.required:
+                code = gone.code if gone.code in PASSED_ON else EXIT_FAILED
+                self.finish(End("failed", code, text))
+        elif view.required:
+            said = view.status.outcome if view.status else ""
+            self.finish(End("learned" if said == "learned" else "ended", why=f"{gone.name} {how}"))
+
+    def _watch(self, now: float) -> None:
+        """Nodes that never speak, have fallen silent, or have said how it ended."""
+        for name in self.fleet.alive:
+            view = self.board.nodes[name]
+            if view.status is None:
+                if now - self.fleet.started_s[name] > self.limits.first_status_s:
+                    self._say("ERROR", f"{name} has not said a word in {self.limits.first_status_s:g} s: killing it")
+                    self.fleet.kill(name)
+                continue
+            silent = view.seen_s is not None and now - view.seen_s > self.limits.silent_s
+            if silent and name not in self._silent:
+                self._say("WARNING", f"{name} has been silent for {self.limits.silent_s:g} s")
+            (self._silent.add if silent else self._silent.discard)(name)
+            self._outcome(view, now)
+
+    def _outcome(self, view: NodeView, now: float) -> None:
+        outcome = view.status.outcome if view.status else ""
+        if outcome not in FINISHED or not view.required:
+            return
+        detail = view.status.detail if view.status else ""
+        if outcome == "learned":
+            self.finish(End("learned", why=detail))
+        elif outcome == "ended":
+            self.finish(End("ended", why=detail))
+        elif now - self._failed_s.setdefault(view.run, now) > 3.0:  # else its exit says more
+            self.finish(End("failed", EXIT_FAILED, f"{view.name}: {detail}"))
+
+    # -- ready and go -----------------------------------------------------------------------------
+
+    def _ready(self, view: NodeView) -> bool:
+        """Set up, and heard by all who are declared to hear it and still live."""
+        if view.status is None or view.name not in self.fleet.alive:
+            return False
+        return view.status.state in LIVE
+
+    def _tell_go(self, now: float) -> None:
+        waiting = [v for v in self.board.nodes.values() if not (v.gone or self._ready(v))]
+        self._detach(now)
+        if self.board.phase == "starting" and waiting:
+            return
+        for name in self.graph.go_order:
+            view = self.board.nodes[name]
+            if self.end is not None or not self._ready(view) or view.status is None or view.status.state != "ready":
+                continue
+            run, told_s = self._told.get(name, ("", 0.0))
+            if run != view.run or now - told_s > 2.0:
+                self._told[name] = (view.run, now)
+                self._request(name, "go", {})
+        if self.board.phase == "starting":
+            self.board.phase, self.board.started_s = "running", self.clock()
+
+    def _detach(self, now: float) -> None:
+        """Nobody waits for, or keeps messages for, a node that is gone for good."""
+        for gone in [view.name for view in self.board.nodes.values() if view.gone]:
+            for source in self.graph.nodes[gone].inputs:
+                view = self.board.nodes[source]
+                if source not in self.fleet.alive or view.status is None or gone not in view.status.missing:
+                    continue
+                if now >= self._detach_s.get((source, gone), 0.0):
+                    self._detach_s[source, gone] = now + DETACH_EVERY_S
+                    self._request(source, "detach", {"name": gone}, quiet=True)
+
+    # -- a person ---------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> None:
+        for key in self.screen.read_keys():
+            self._pressed(key)
+        if now >= self._measure_s:
+            self._measure_s = now + 1.0
+            self.fleet.measure()
+        self.screen.update(self.board, now)
+
+    def _pressed(self, key: str) -> None:
+        paused = any(view.state == "paused" for view in self.board.of_kind("robot"))
+        asked = keys.ask(key, paused)
+        if asked is None:
+            return
+        if asked.kind == "launcher":
+            self.finish(End("stopped", why="key q"))
+        for view in self.board.of_kind(asked.kind):
+            self._request(view.name, asked.command, asked.args)
+
+    def _request(self, name: str, command: str, args: dict[str, Any], quiet: bool = False) -> None:
+        try:
+            self.bus.request(name, command, args, self.limits.ask_s)
+        except ControlError as error:
+            if not quiet:
+                self._say("WARNING", f"{name}: {command}: {error}")
+
+    def _say(self, level: str, text: str) -> None:
+        self.screen.say(Line(level, text))
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _stop(self, end: End) -> None:
+        self.board.phase, self.board.ended_s = "stopping", self.clock()
+        self._say("INFO", f"stopping: {end.why or end.outcome}")
+        stopper = Stopper(
+            self.graph.stop_tiers, self.fleet, self.board, self.bus, self.limits, lambda text: self._say("WARNING", text)
+        )
+        self.forced = stopper.forced
+        while not stopper.step(self.clock()):
+            self._listen(0.05)
+            for gone in self.fleet.reap(self.clock(), restart=False):
+                self._ended(gone)
+            self._look(self.clock())
+
+    def _ended(self, gone: Exit) -> None:
+        view = self.board.nodes[gone.name]
+        view.gone, view.state = True, "stopped"
+        self.codes.append(gone.code)
+        unasked = gone.code < 0 and not self._interrupts > 1 and view.status is not None and gone.name not in self.forced
+        if gone.code in (EXIT_FAILED, *PASSED_ON) or unasked:
+            view.state = "failed"
+            text = f"{gone.name} {_how(gone.code)} while stopping: {last_words(self.fleet.run_dir, gone.name)}"
+            self._say("ERROR", text)
+            if view.required:
+                self.finish(End("failed", gone.code if gone.code in PASSED_ON else EXIT_FAILED, text))
+
+    def _collect_words(self) -> None:
+        """Last heartbeats may still be under way when the last process has gone."""
+        deadline = self.clock() + self.limits.last_words_s
+        ended_well = [v for v in self.board.nodes.values() if v.exit_codes and v.exit_codes[-1] in (EXIT_DONE, EXIT_LOST)]
+        while self.clock() < deadline and not all(view.final for view in ended_well):
+            self._listen(0.02)
+        self._listen(0.0)
+
+    @contextmanager
+    def _signals(self) -> Any:
+        """Ctrl-C once: an orderly stop; again: everything ends at once."""
+
+        def interrupt(signum: int, frame: FrameType | None) -> None:
+            self._interrupts += 1
+            self.finish(End("stopped", why="Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name))
+            if self._interrupts > 1:
+                self.fleet.kill_all()
+
+        wanted = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        before = {one: signal.signal(one, interrupt) for one in wanted}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+    return {0: "has ended", 2: "has a wrong configuration", 3: "has ended and lost something", 4: "is out of disk"}.get(
+        code, f"failed with exit code {code}"
+    )
+
+

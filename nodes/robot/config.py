@@ -1,0 +1,40 @@
+"""What a launch file may say about a robot node."""
+
+from typing import Any, Literal
+
+import msgspec
+
+MB = 1 << 20
+
+
+class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`driver` is `toroidal_dot`, `replay`, or `package.module:Class`; `options` are the driver's own.
+
+    Timing: `lockstep` makes a step when a command comes, at most `rate_hz` (0: no limit); `paced` makes
+    one every 1/`rate_hz` s and takes the safe action when no command came in time; a lockstep robot does
+    so after `command_timeout_s` (0: it waits for ever, for a person). An episode ends after
+    `episode_steps` (0: never), the run after `steps` (0: never).
+    """
+
+    driver: str = "toroidal_dot"
+    timing: Literal["lockstep", "paced"] = "lockstep"
+    rate_hz: float = 20.0
+    command_timeout_s: float = 5.0
+    episode_steps: int = 0
+    steps: int = 0
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if self.rate_hz < 0 or (self.timing == "paced" and self.rate_hz == 0):
+            raise ValueError(f"rate_hz is {self.rate_hz:g}; a paced robot needs a rate above 0")
+        if self.episode_steps < 0 or self.steps < 0:
+            raise ValueError("episode_steps and steps are counts; 0 means no limit")
+
+
+def bytes_per_step(params: dict[str, Any]) -> int | None:
+    """Raw bytes of a step's frames, where the options tell them; for estimates before a run."""
+    options = params.get("options", {})
+    if params.get("driver", "toroidal_dot") != "toroidal_dot" or not isinstance(options, dict):
+        return None
+    size = options.get("size", 224)
+    return int(size) ** 2 * 3 if isinstance(size, int) else None

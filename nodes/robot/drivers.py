@@ -1,0 +1,33 @@
+"""From a driver's name to a driver."""
+
+import difflib
+import importlib
+from typing import Any
+
+import msgspec
+
+from nodes.robot.interface import Robot, RobotError
+
+BUILT_IN = {
+    "toroidal_dot": "nodes.robot.dot:ToroidalDot",
+    "replay": "nodes.robot.replay:Replay",
+}
+
+
+def make_driver(name: str, options: dict[str, Any], seed: int) -> Robot:
+    """The driver called `name`; RobotError, one line, when there is none or it refuses its options."""
+    target = BUILT_IN.get(name, name)
+    module_name, colon, class_name = target.partition(":")
+    if not colon:
+        near = difflib.get_close_matches(name, BUILT_IN, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILT_IN)}, or your own as module:Class"
+        raise RobotError(f"unknown driver {name!r}; {hint}")
+    try:
+        driver_class = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise RobotError(f"driver {name!r} cannot be loaded: {error}") from None
+    try:
+        driver: Robot = driver_class(options, seed)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RobotError(f"driver {name!r}: {error}; see its options in docs/launch-files.md") from None
+    return driver

@@ -1,0 +1,242 @@
+"""The life of every node: bus, loop, control, signals, logs, end. A node supplies only what is its own.
+
+    class Viewer(Node):
+        def setup(self) -> None: ...            # load things; heartbeats go on meanwhile
+        def on_frame(self, message) -> None: ...   # one method per kind of message it takes
+        def do_save(self, args) -> dict: ...       # one method per control command it accepts
+        def tick(self) -> float: ...               # seconds until it wants to be called again
+        def close(self) -> None: ...
+
+    if __name__ == "__main__":
+        main(Viewer, ViewerConfig)
+
+States: starting (setup runs), ready (every declared subscriber is confirmed), running (the launcher said
+`go`), stopping, stopped. Nobody else in toddle writes an endless loop.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from nodes import process
+from nodes.logs import start_logging
+from protocol.bus import Bus
+from protocol.control import ControlRequest
+from protocol.errors import EncodeError, ProtocolError
+from protocol.messages import Alarm, Body, Control, Message, Metrics
+from protocol.wiring import Wiring, read_wiring
+
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_CONFIG, EXIT_LOST, EXIT_DISK = 0, 1, 2, 3, 4
+DRAIN_IDLE_S = 1.0
+DRAIN_MAX_S = 8.0
+MAX_WAIT_S = 0.5
+BURST_S = 0.05
+
+
+class NodeError(Exception):
+    """A node cannot go on. The message is one line: what is wrong, where, what to try."""
+
+    def __init__(self, text: str, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Node:
+    """Base of all nodes; see the module's docstring. `config` is the validated config of its kind."""
+
+    drains = False
+    """Whether everything its inputs sent is handled before it ends (recorder, trainer)."""
+
+    def __init__(self, wiring: Wiring, config: Any, bus: Bus) -> None:
+        self.wiring = wiring
+        self.config = config
+        self.bus = bus
+        self.name = wiring.name
+        self.run_dir = Path(wiring.run_dir)
+        self.log = logging.getLogger(wiring.name)
+        self.exit_code = EXIT_DONE
+
+    # -- what a node may supply -------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Make what the node needs; may take minutes."""
+
+    def resume(self) -> Mapping[str, tuple[str, int]]:
+        """Topic to (run, next seq): where an earlier process of this node stopped taking."""
+        return {}
+
+    def go(self) -> None:
+        """Everybody is ready: begin."""
+
+    def tick(self) -> float:
+        """Do what is due; returns the seconds until the next call, 0 for at once."""
+        return MAX_WAIT_S
+
+    def close(self) -> None:
+        """Last words and clean-up; publishing is still possible."""
+
+    # -- what a node may use ----------------------------------------------------------------------
+
+    def publish(
+        self, kind: str, body: Body, arrays: Mapping[str, np.ndarray] | None = None, **where: int | None
+    ) -> None:
+        """Publish on this node's topic of `kind`; a message over its limits is logged, not sent."""
+        try:
+            self.bus.publish(kind, body, arrays or {}, **where)
+        except EncodeError as error:
+            self.log.error("not sent: %s", error)
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Publish named numbers; what is not finite is left out."""
+        finite = {name: float(value) for name, value in values.items() if np.isfinite(value)}
+        self.publish("metrics", Metrics(values=finite), step=step)
+
+    def alarm(self, name: str, text: str, active: bool = True) -> None:
+        """Tell a person now."""
+        (self.log.warning if active else self.log.info)("%s", text)
+        self.publish("alarm", Alarm(name=name, text=text, active=active))
+
+    def finish(self, outcome: str, detail: str = "") -> None:
+        """The node has done what it was for: the launcher ends the run with this outcome."""
+        self.bus.set_state(outcome=outcome, detail=detail)
+
+
+class _Runner:
+    """The one loop."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.bus = node.bus
+        self.handlers = _methods(node, "on_")
+        self.commands = _methods(node, "do_")
+        self.running = False
+        self.stopping = False
+
+    def run(self) -> None:
+        self.node.setup()
+        self.bus.subscribe(self.node.resume())
+        while not self.stopping:
+            wait_s = self.node.tick() if self.running else self._ready_when_confirmed()
+            self._take(min(wait_s, MAX_WAIT_S))
+            if self.bus.stop_requested.is_set() and not self.stopping:
+                self.stopping = True  # asked by signal: no request will come
+        self.bus.set_state("stopping")
+        if self.node.drains:
+            self._drain()
+
+    def _ready_when_confirmed(self) -> float:
+        if self.bus.state == "starting" and not self.bus.status().missing:
+            self.bus.set_state("ready")
+        return 0.02 if self.bus.state == "starting" else MAX_WAIT_S
+
+    def _take(self, wait_s: float) -> bool:
+        """Handle one thing, and for a short while what else is there; whether there was any."""
+        thing = self.bus.next(wait_s)
+        handled = False
+        until_s = time.monotonic() + BURST_S
+        while thing is not None:
+            handled = True
+            if isinstance(thing, ControlRequest):
+                self._answer(thing)
+            elif handler := self.handlers.get(thing.kind):
+                handler(thing)
+            thing = None if self.stopping or time.monotonic() > until_s else self.bus.next(0)
+        return handled
+
+    def _drain(self) -> None:
+        """Handle what the inputs sent before they ended; bounded, in case one of them hangs."""
+        deadline_s = time.monotonic() + DRAIN_MAX_S
+        idle_since_s = time.monotonic()
+        while time.monotonic() < deadline_s and not self.bus.inputs_ended():
+            if self._take(0.05):
+                idle_since_s = time.monotonic()
+            elif time.monotonic() - idle_since_s > DRAIN_IDLE_S:
+                break
+
+    def _answer(self, request: ControlRequest) -> None:
+        """Do what is asked, answer, and put what was accepted on the record."""
+        try:
+            result = self._execute(request)
+        except (ValueError, TypeError, KeyError, NodeError, ProtocolError) as error:
+            text = str(error) if not isinstance(error, KeyError) else f"missing argument {error}"
+            request.refuse(f"{self.node.name}: {text}")
+            return
+        request.reply(result)
+        args = {key: value for key, value in request.args.items()}
+        self.node.publish("control", Control(command=request.command, args=args, by=request.by))
+
+    def _execute(self, request: ControlRequest) -> dict[str, Any]:
+        if request.command == "stop":
+            self.stopping = True
+            return {}
+        if request.command == "go":
+            if not self.running:
+                self.running = True
+                self.bus.set_state("running")
+                self.node.go()
+            return {}
+        if request.command == "status":
+            return {"status": msgspec.to_builtins(self.bus.status())}
+        command = self.commands.get(request.command)
+        if command is None:
+            known = ", ".join(sorted([*self.commands, "go", "status", "stop"]))
+            raise ValueError(f"unknown command {request.command!r}; it knows {known}")
+        return command(request.args) or {}
+
+
+def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
+    """Run one node from the wiring file named on the command line, and exit with its code."""
+    process.die_with_parent()
+    try:
+        wiring = read_wiring(Path(sys.argv[1]))
+        config = msgspec.convert(wiring.params, config_class)
+    except (ProtocolError, msgspec.ValidationError, IndexError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_BAD_CONFIG)
+    sys.exit(run_node(node_class, wiring, config))
+
+
+def run_node(node_class: type[Node], wiring: Wiring, config: Any) -> int:
+    """The life of one node in this process; returns its exit code."""
+    bus = Bus(wiring)
+    process.stop_on_signal(bus)
+    try:
+        bus.start()
+    except ProtocolError as error:
+        sys.stderr.write(f"{wiring.name}: {error}\n")
+        return EXIT_FAILED
+    stop_logging = start_logging(wiring, bus)
+    node = node_class(wiring, config, bus)
+    drained = True
+    try:
+        try:
+            _Runner(node).run()
+        finally:
+            node.close()
+    except NodeError as error:
+        node.log.error("%s", error)
+        node.exit_code = error.exit_code
+        bus.set_state(outcome="failed", detail=str(error))
+    except Exception:
+        node.log.exception("%s has failed", wiring.name)
+        node.exit_code = EXIT_FAILED
+        bus.set_state(outcome="failed", detail="unexpected error, see its log")
+    finally:
+        drained = bus.close()
+        stop_logging()
+    if node.exit_code == EXIT_DONE and (not drained or any(c.lost for c in bus.status().counts.values())):
+        return EXIT_LOST
+    return node.exit_code
+
+
+def _methods(node: Node, prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): getattr(node, name) for name in dir(node) if name.startswith(prefix)}
+
+
+__all__ = ["EXIT_DISK", "EXIT_LOST", "Message", "Node", "NodeError", "main", "run_node"]

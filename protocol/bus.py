@@ -1,0 +1,242 @@
+"""The bus of one node: publish, take the next message, answer control requests.
+
+    bus = Bus(wiring)
+    bus.start()                       # binds, beats; nothing is subscribed yet
+    bus.subscribe()                   # connects to the inputs
+    bus.publish("frame", Frame(), {"image/top": image}, episode=0, step=7)
+    thing = bus.next(timeout_s=0.1)   # Message, ControlRequest or None
+
+All sockets live on one thread of their own, `protocol.bus_thread`. So heartbeats go on while the node's
+thread loads a model, a latest subscriber always holds the newest message however slow its handler is, and
+a stop request is seen at once. The two threads share the inbox, the ring and the outbox, each behind its
+own lock.
+"""
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from protocol import codec, control
+from protocol.books import Books
+from protocol.bus_thread import BusThread, Outgoing
+from protocol.clock import NS_PER_S, Clock, SystemClock
+from protocol.control import ControlRequest
+from protocol.errors import ControlError
+from protocol.inbox import Inbox, Taken
+from protocol.messages import Body, Envelope, Gap, Message, StateName, Status
+from protocol.ring import Ring
+from protocol.topics import LATEST, RELIABLE, TOPICS, taken
+from protocol.wiring import Wiring
+
+NO_ARRAYS: Mapping[str, np.ndarray] = {}
+
+
+class Bus:
+    """One node's place on the bus; use it from one thread."""
+
+    def __init__(self, wiring: Wiring, clock: Clock | None = None) -> None:
+        self.wiring = wiring
+        self.clock: Clock = clock or SystemClock()
+        self.run_id = uuid.uuid4().hex[:12]
+        self.session: str | None = None
+        self.stop_requested = threading.Event()
+        self.inbox = Inbox()
+        self.books = Books()
+        self.ring = Ring(wiring.ring_bytes)
+        self.refused: dict[str, int] = {}
+        self.lock = threading.RLock()
+        self.room = threading.Condition(self.lock)
+        self.outbox: deque[Outgoing] = deque()
+        self._state = Status(state="starting", kind=wiring.kind)
+        self._last_next_ns = self.clock.mono_ns()
+        self._next_seq: dict[str, int] = {}
+        self._abandoned = False
+        for subscriber in wiring.subscribers:
+            lanes = taken(wiring.kind, subscriber.kind)
+            kinds = frozenset(kind for kind, lane in lanes.items() if lane == RELIABLE)
+            if kinds:
+                self.ring.declare(subscriber.name, kinds)
+        self._thread = BusThread(self)
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bind the endpoints and begin to beat; BindError when one cannot be bound."""
+        self._thread.bind()
+        self._thread.start()
+
+    def subscribe(self, resume: Mapping[str, tuple[str, int]] | None = None) -> None:
+        """Connect to the inputs.
+
+        `resume` maps topics to (run, next seq): a recorder that comes back asks for what it missed.
+        """
+        for peer in self.wiring.inputs:
+            for kind, lane in taken(peer.kind, self.wiring.kind).items():
+                topic = f"{kind}/{peer.name}"
+                run, next_seq = (resume or {}).get(topic, ("", 0))
+                self.books.open(topic, lane, run, next_seq)
+        self._thread.connect_inputs()
+
+    def close(self, drain_s: float = 5.0) -> bool:
+        """Say the final word, wait until reliable subscribers have everything, release all sockets.
+
+        Returns whether everything was delivered in time. Messages that nobody handled are booked as
+        skipped. Idempotent.
+        """
+        if not self._thread.is_alive():
+            return True
+        for message in self.inbox.left_over():
+            with self.lock:
+                self.books.drop(message.topic)
+        self.set_state("stopped", final=True)
+        self._thread.send_status.set()
+        drained = self._thread.finish(drain_s)
+        self.inbox.close()
+        return drained
+
+    def abandon(self) -> None:
+        """Stop waiting for anybody: a blocked publish drops (and counts) instead. For forced stops."""
+        with self.room:
+            self._abandoned = True
+            self.room.notify_all()
+
+    # -- publishing -------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        kind: str,
+        body: Body,
+        arrays: Mapping[str, np.ndarray] = NO_ARRAYS,
+        *,
+        episode: int | None = None,
+        step: int | None = None,
+        t_ns: int | None = None,
+    ) -> int:
+        """Send a message on this node's topic of `kind`; returns its number.
+
+        The arrays belong to the bus from now on: they are sent without a copy and must not be changed.
+        Waits while the ring is full and the policy is `block`. Raises EncodeError before anything is
+        sent when the message is over its topic's limits.
+        """
+        return self._publish(kind, body, arrays, episode, step, t_ns, wait=True)
+
+    def beat(self) -> None:
+        """Publish the heartbeat; called by the bus thread, which must never wait for room."""
+        self._publish("status", self.status(), NO_ARRAYS, None, None, None, wait=False)
+
+    def _publish(
+        self, kind: str, body: Body, arrays: Mapping[str, np.ndarray],
+        episode: int | None, step: int | None, t_ns: int | None, *, wait: bool,
+    ) -> int:  # fmt: skip
+        topic = f"{kind}/{self.wiring.name}"
+        with self.room:
+            seq = self._next_seq.get(topic, 0)
+            envelope = Envelope(
+                topic=topic, source=self.wiring.name, run=self.run_id, seq=seq,
+                t_ns=self.clock.wall_ns() if t_ns is None else t_ns, mono_ns=self.clock.mono_ns(),
+                session=self.session, episode=episode, step=step,
+            )  # fmt: skip
+            parts = codec.encode(Message(envelope=envelope, body=body, arrays=dict(arrays)))
+            if kind in self.ring.kinds:
+                blocks = self.wiring.on_full == "block"
+                if blocks and wait:
+                    nbytes = sum(len(part) for part in parts)
+                    self.room.wait_for(lambda: self._abandoned or self.ring.has_room(nbytes))
+                self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not blocks)
+            self._next_seq[topic] = seq + 1
+            self.outbox.append(Outgoing("latest", parts, kind if TOPICS[kind].latched else ""))
+        self._thread.wake()
+        return seq
+
+    def set_state(
+        self, state: StateName | None = None, *, detail: str | None = None,
+        outcome: str | None = None, final: bool | None = None,
+    ) -> None:  # fmt: skip
+        """Change what the next heartbeat says, and beat at once."""
+        given = {"state": state, "detail": detail, "outcome": outcome, "final": final}
+        with self.lock:
+            self._state = msgspec.structs.replace(
+                self._state, **{key: value for key, value in given.items() if value is not None}
+            )
+        self._thread.send_status.set()
+        self._thread.wake()
+
+    @property
+    def state(self) -> StateName:
+        return self._state.state
+
+    def status(self) -> Status:
+        """The heartbeat as it would be sent now."""
+        confirmed = self._thread.confirmed()
+        declared = {subscriber.name for subscriber in self.wiring.subscribers}
+        with self.lock:
+            return msgspec.structs.replace(
+                self._state,
+                confirmed=sorted(confirmed),
+                missing=sorted(declared - confirmed),
+                last_seq={topic: seq - 1 for topic, seq in self._next_seq.items()},
+                counts=self.books.counts(),
+                refused=dict(self.refused),
+                loop_age_s=(self.clock.mono_ns() - self._last_next_ns) / NS_PER_S,
+                queue_bytes=self.inbox.reliable_bytes,
+            )
+
+    # -- taking -----------------------------------------------------------------------------------
+
+    def next(self, timeout_s: float) -> Message | ControlRequest | None:
+        """The next control request, reliable message or newest latest message; None after `timeout_s`.
+
+        A reliable message counts as handled when the following call of `next` comes. Raises what the
+        bus thread died of, if it died.
+        """
+        self._last_next_ns = self.clock.mono_ns()
+        self._thread.acknowledge()
+        while True:
+            thing = self.inbox.take(timeout_s)
+            if isinstance(thing, Taken):
+                self._thread.handled = (thing.peer, thing.index)
+                return thing.message
+            if isinstance(thing, Message) and self._too_old(thing):
+                with self.lock:
+                    self.books.drop(thing.topic)
+                continue
+            return thing
+
+    def gaps(self) -> list[Gap]:
+        """Every hole in the reliable topics this node takes."""
+        with self.lock:
+            return self.books.gaps()
+
+    def inputs_ended(self) -> bool:
+        """Whether every input has said its final word and all it sent on the reliable lane has come."""
+        return self._thread.inputs_ended() and self.inbox.reliable_empty()
+
+    def detach(self, name: str) -> None:
+        """A subscriber will not come back: hold nothing for it."""
+        with self.room:
+            self.ring.depart(name)
+            self.room.notify_all()
+
+    def request(
+        self, peer: str, command: str, args: dict[str, Any] | None = None, timeout_s: float = 2.0
+    ) -> dict[str, Any]:
+        """Ask another node; ControlError when it is unknown, refuses, or does not answer in time."""
+        for other in [*self.wiring.peers, *self.wiring.inputs]:
+            if other.name == peer:
+                return control.ask(
+                    self._thread.context, other.endpoints.control, command, args or {}, self.wiring.name, timeout_s
+                )
+        raise ControlError(f"no node {peer!r} in this graph")
+
+    def _too_old(self, message: Message) -> bool:
+        topic = TOPICS[message.kind]
+        if topic.latched or topic.takers.get(self.wiring.kind) != LATEST:
+            return False
+        return self.clock.wall_ns() - message.envelope.t_ns > self.wiring.max_age_s * NS_PER_S
+
+

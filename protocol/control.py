@@ -1,0 +1,91 @@
+"""Control requests: a question to one node's control endpoint, and its answer.
+
+On the wire: `[payload]` from a DEALER to the node's ROUTER and back, msgpack dicts
+`{v, id, command, args, by}` and `{v, id, ok, result | error}`.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import msgspec
+import zmq
+
+from protocol.errors import ControlError, DecodeError
+
+CONTROL_VERSION = 1
+MAX_REQUEST_BYTES = 64 * 1024
+
+
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    v: int
+    id: str
+    command: str
+    args: dict[str, Any]
+    by: str
+
+
+class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    v: int
+    id: str
+    ok: bool
+    result: dict[str, Any] = {}
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ControlRequest:
+    """A request to answer exactly once, with `reply` or `refuse`."""
+
+    command: str
+    args: dict[str, Any]
+    by: str
+    send: Callable[[bytes], None] = field(repr=False)
+    id: str = ""
+
+    def reply(self, result: dict[str, Any] | None = None) -> None:
+        self.send(_pack(_Reply(CONTROL_VERSION, self.id, True, result or {})))
+
+    def refuse(self, text: str) -> None:
+        self.send(_pack(_Reply(CONTROL_VERSION, self.id, False, error=text)))
+
+
+def parse_request(payload: bytes, send: Callable[[bytes], None]) -> ControlRequest:
+    """The request in `payload`; DecodeError when it is none."""
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise DecodeError("control", f"{len(payload)} bytes, the limit is {MAX_REQUEST_BYTES}")
+    request = _unpack(payload, _Request)
+    return ControlRequest(request.command, request.args, request.by, send, request.id)
+
+
+def ask(
+    context: zmq.Context[Any], endpoint: str, command: str, args: dict[str, Any], by: str, timeout_s: float
+) -> dict[str, Any]:
+    """Ask the node at `endpoint` and wait for its answer; ControlError when it refuses or stays silent."""
+    with context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        socket.connect(endpoint)
+        request = _Request(CONTROL_VERSION, uuid.uuid4().hex, command, args, by)
+        socket.send(_pack(request))
+        if not socket.poll(int(timeout_s * 1000)):
+            raise ControlError(f"no answer to {command!r} from {endpoint} within {timeout_s:g} s; is the node running?")
+        try:
+            reply = _unpack(socket.recv(), _Reply)
+        except DecodeError as error:
+            raise ControlError(f"{command!r}: the answer is no control reply ({error})") from None
+    if not reply.ok:
+        raise ControlError(reply.error)
+    return reply.result
+
+
+def _pack(value: _Request | _Reply) -> bytes:
+    return bytes(msgpack.packb(msgspec.to_builtins(value)))
+
+
+def _unpack[T](payload: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(msgpack.unpackb(payload, max_ext_len=0), kind)
+    except Exception as error:  # msgpack raises many kinds; all mean: not a control message
+        raise DecodeError("control", f"{type(error).__name__}: {error}"[:200]) from None

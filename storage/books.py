@@ -1,0 +1,193 @@
+"""The books of a session: what was received of each stream, which numbers are missing, what episodes hold.
+
+They are written in the transaction that writes the events they count, a row at a time and only rows that
+changed, so they are never behind the data and never need an end of the session.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from protocol.messages import ActionTaken, EpisodeMark, Frame, Gap, Message
+
+MAX_INDEXED = 2**63
+"""Episodes, steps and times from here on, or below 0, are stored but not indexed."""
+
+
+class Stream(msgspec.Struct, kw_only=True):
+    """One topic of one run of its source. `gaps` are the missing numbers, inclusive, sorted, apart."""
+
+    id: int
+    topic: str
+    run: str
+    first_seq: int
+    last_seq: int
+    count: int = 0
+    bytes: int = 0
+    first_t_ns: int
+    last_t_ns: int
+    first_mono_ns: int
+    last_mono_ns: int
+    gaps: list[tuple[int, int]] = []
+
+    def messages(self) -> list[Gap]:
+        return [Gap(topic=self.topic, run=self.run, first=first, last=last) for first, last in self.gaps]
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """An EpisodeMark in the books."""
+
+    mark: str
+    reason: str = ""
+    step: int | None = None
+    t_ns: int
+
+
+class Episode(msgspec.Struct, kw_only=True):
+    """One episode: its steps (of frames), counts, marks and time span."""
+
+    episode: int
+    first_step: int | None = None
+    last_step: int | None = None
+    frames: int = 0
+    actions: int = 0
+    held_out: bool = False
+    marks: list[Mark] = []
+    first_t_ns: int
+    last_t_ns: int
+
+
+class State(msgspec.Struct, kw_only=True):
+    """Totals: events, and the bytes of their records."""
+
+    events: int = 0
+    bytes: int = 0
+
+
+class Books:
+    """All rows, in memory; `changed` hands out what the next transaction must write."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.streams: dict[tuple[str, str], Stream] = {}
+        self.episodes: dict[int, Episode] = {}
+        self._changed: dict[bytes, Stream | Episode | State] = {}
+
+    def add(self, message: Message, stored: int) -> Stream:
+        """Count a message whose record takes `stored` bytes as the next event; the stream it belongs to."""
+        envelope = message.envelope
+        stream = self._stream(message)
+        if envelope.seq > stream.last_seq + 1:
+            stream.gaps = joined([*stream.gaps, (stream.last_seq + 1, envelope.seq - 1)])
+        elif envelope.seq < stream.first_seq:  # late, and before all that came
+            stream.gaps = joined([*stream.gaps, (envelope.seq + 1, stream.first_seq - 1)])
+        else:
+            stream.gaps = without(stream.gaps, envelope.seq)
+        stream.first_seq = min(stream.first_seq, envelope.seq)
+        stream.last_seq = max(stream.last_seq, envelope.seq)
+        stream.last_t_ns, stream.last_mono_ns = envelope.t_ns, envelope.mono_ns
+        stream.count += 1
+        stream.bytes += stored
+        self._changed[b"stream/%08x" % stream.id] = stream
+        self.state.events += 1
+        self.state.bytes += stored
+        self._changed[b"state"] = self.state
+        if envelope.episode is not None and 0 <= envelope.episode < MAX_INDEXED:
+            self._episode(message, envelope.episode)
+        return stream
+
+    def note_gap(self, gap: Gap) -> None:
+        """Numbers of a known stream that never came; twice the same is once."""
+        stream = self.streams.get((gap.topic, gap.run))
+        if stream is None:  # nothing of it came yet: the stream begins with its gap
+            stream = self._open(gap.topic, gap.run, gap.first, 0, 0)
+        # what lies between the last number that came and the gap did not come either
+        stream.gaps = joined([*stream.gaps, (min(gap.first, stream.last_seq + 1), gap.last)])
+        stream.last_seq = max(stream.last_seq, gap.last)
+        self._changed[b"stream/%08x" % stream.id] = stream
+        self._changed[b"state"] = self.state
+
+    def gaps(self) -> list[Gap]:
+        return [gap for stream in self.streams.values() for gap in stream.messages()]
+
+    def last_seq(self) -> dict[str, int]:
+        """Topic to the last number of its newest run."""
+        return {stream.topic: stream.last_seq for stream in self.streams.values()}
+
+    def changed(self) -> list[tuple[bytes, bytes]]:
+        """Rows of the meta table that changed since `written`."""
+        return [(key, msgspec.msgpack.encode(row)) for key, row in self._changed.items()]
+
+    def written(self) -> None:
+        self._changed.clear()
+
+    def put(self, row: Stream | Episode | State) -> None:
+        """Take a row that was read; later rows replace earlier ones."""
+        if isinstance(row, Stream):
+            self.streams[row.topic, row.run] = row
+        elif isinstance(row, Episode):
+            self.episodes[row.episode] = row
+        else:
+            self.state = row
+
+    def _stream(self, message: Message) -> Stream:
+        envelope = message.envelope
+        stream = self.streams.get((envelope.topic, envelope.run))
+        if stream is None:
+            stream = self._open(envelope.topic, envelope.run, envelope.seq, envelope.t_ns, envelope.mono_ns)
+        elif not stream.count:
+            stream.first_t_ns, stream.first_mono_ns = envelope.t_ns, envelope.mono_ns
+        return stream
+
+    def _open(self, topic: str, run: str, seq: int, t_ns: int, mono_ns: int) -> Stream:
+        stream = Stream(
+            id=len(self.streams), topic=topic, run=run, first_seq=seq, last_seq=seq - 1,
+            first_t_ns=t_ns, last_t_ns=t_ns, first_mono_ns=mono_ns, last_mono_ns=mono_ns,
+        )  # fmt: skip
+        self.streams[topic, run] = stream
+        return stream
+
+    def _episode(self, message: Message, number: int) -> None:
+        envelope, body = message.envelope, message.body
+        if not isinstance(body, Frame | ActionTaken | EpisodeMark):
+            return
+        row = self.episodes.get(number)
+        if row is None:
+            row = self.episodes[number] = Episode(episode=number, first_t_ns=envelope.t_ns, last_t_ns=envelope.t_ns)
+        row.last_t_ns = envelope.t_ns
+        if isinstance(body, EpisodeMark):
+            row.marks = [*row.marks, Mark(mark=body.mark, reason=body.reason, step=envelope.step, t_ns=envelope.t_ns)]
+            row.held_out = row.held_out or body.held_out
+        elif isinstance(body, ActionTaken):
+            row.actions += 1
+        else:
+            row.frames += 1
+            row.held_out = row.held_out or body.held_out
+            if envelope.step is not None:
+                row.first_step = envelope.step if row.first_step is None else min(row.first_step, envelope.step)
+                row.last_step = envelope.step if row.last_step is None else max(row.last_step, envelope.step)
+        self._changed[b"episode/%016x" % number] = row
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Inclusive spans, sorted, with overlapping and touching ones made one."""
+    out: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if first > last:
+            continue
+        if out and first <= out[-1][1] + 1:
+            out[-1] = (out[-1][0], max(out[-1][1], last))
+        else:
+            out.append((first, last))
+    return out
+
+
+def without(spans: Iterable[tuple[int, int]], number: int) -> list[tuple[int, int]]:
+    """The spans with one number taken out."""
+    out: list[tuple[int, int]] = []
+    for first, last in spans:
+        if first <= number <= last:
+            out += [span for span in ((first, number - 1), (number + 1, last)) if span[0] <= span[1]]
+        else:
+            out.append((first, last))
+    return out

@@ -1,0 +1,246 @@
+"""Reads a session, also while it is written.
+
+    with SessionReader(root / "walk") as reader:
+        for message in reader.events(kinds=["frame", "action"]):
+            ...
+
+Every read is a short transaction of its own, so a reader never holds a writer's pages for long, and every
+record's checksum is compared before its content is believed.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import lmdb
+
+from protocol.messages import Gap, Message, Robot
+from storage.arrays import ArrayCodec
+from storage.books import Books, Episode
+from storage.errors import CorruptSession, EventNotFound
+from storage.header import Header, read_header
+from storage.info import SessionInfo, describe
+from storage.load import books_of, close_segments, open_segments
+from storage.lock import writer_pid
+from storage.record import Event, decode_record
+from storage.segment import KIND_KEY, NUMBER, STEP_KEY, TIME_KEY, Segment, segment_folders, step_key
+
+CHUNK_EVENTS = 64
+CHUNK_BYTES = 16 << 20  # of records decoded ahead inside one transaction
+
+
+class SessionReader:
+    """Reads the session at `path`. Use it from one thread; a context manager.
+
+    Raises SessionNotFound, CorruptSession, and CorruptEvent from every method that reads messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.header: Header = read_header(self.path)
+        self._codec = ArrayCodec(self.header.codecs)
+        self._segments: list[Segment] = open_segments(self.path)
+
+    @property
+    def robot(self) -> Robot | None:
+        """The robot of the session; None while none has announced itself."""
+        if self.header.robot is None:
+            self.header = read_header(self.path)
+        return self.header.robot
+
+    def refresh(self) -> None:
+        """See segments that the writer began since. New events in known segments are seen without it."""
+        known = {segment.path.name for segment in self._segments}
+        self._segments += [Segment(folder) for folder in segment_folders(self.path) if folder.name not in known]
+
+    def info(self) -> SessionInfo:
+        """Everything that the books say, as of the last commit."""
+        self.header = read_header(self.path)
+        return describe(self.path, self.header, self.books(), len(self._segments))
+
+    def books(self) -> Books:
+        self.refresh()
+        return books_of(self._segments)
+
+    def episodes(self) -> list[Episode]:
+        """All episodes by number."""
+        return [row for _, row in sorted(self.books().episodes.items())]
+
+    def gaps(self) -> list[Gap]:
+        return self.books().gaps()
+
+    def __len__(self) -> int:
+        """The number of events that are committed."""
+        self.refresh()
+        for segment in reversed(self._segments):
+            last = _last_number(segment)
+            if last is not None:
+                return last + 1
+        return 0
+
+    def event(self, number: int) -> Event:
+        """Event `number`, from 0, with what was left out of it. Raises EventNotFound."""
+        for segment in self._ready():
+            with segment.read() as txn:
+                record = txn.get(NUMBER.pack(number), db=segment.table("events"))
+                if record is not None:
+                    return decode_record(number, record, self._codec, self.path)
+        raise EventNotFound(f"session {self.path.name} has no event {number}; it has {len(self)}")
+
+    def events(self, start: int = 0, kinds: Iterable[str] | None = None) -> Iterator[Message]:
+        """Messages in arrival order from event `start` on, of all or some topic kinds, to the last commit."""
+        for event in self.numbered(start, kinds):
+            yield event.message
+
+    def numbered(self, start: int = 0, kinds: Iterable[str] | None = None) -> Iterator[Event]:
+        """Like `events`, with numbers and what was left out."""
+        wanted = None if kinds is None else sorted(set(kinds))
+        at = start
+        for segment in self._ready():
+            while True:
+                chunk = self._chunk(segment, at, wanted)
+                yield from chunk
+                if not chunk:
+                    break
+                at = chunk[-1].number + 1
+
+    def topic_messages(self, kind: str) -> Iterator[Message]:
+        """All messages of a topic kind such as `frame`, in arrival order."""
+        return self.events(kinds=[kind])
+
+    def read(self, topic: str, episode: int, step: int | None) -> Message | None:
+        """The message of this episode and step; None when there is none.
+
+        `topic` is a kind (`action`) or a full topic (`metrics/trainer`); step None means messages of the
+        episode without a step. Of several the first that was recorded.
+        """
+        kind = topic.partition("/")[0]
+        first, last = step_key(kind, episode, step, 0), step_key(kind, episode, step, 2**64 - 1)
+        for segment in self._ready():
+            with segment.read() as txn, txn.cursor(db=segment.table("step")) as cursor:
+                found = cursor.set_range(first)
+                while found and bytes(cursor.key()) <= last:
+                    number = STEP_KEY.unpack(cursor.key())[3]
+                    message = self._get(segment, txn, number).message
+                    if topic in (kind, message.topic):
+                        return message
+                    found = cursor.next()
+        return None
+
+    def frame(self, episode: int, step: int) -> Message:
+        """The frame of this episode and step. Raises EventNotFound."""
+        message = self.read("frame", episode, step)
+        if message is None:
+            raise EventNotFound(f"session {self.path.name} has no frame of episode {episode}, step {step}")
+        return message
+
+    def probe(self) -> Message | None:
+        """The newest probe; None when the robot sent none."""
+        number = self._last_of("probe")
+        return None if number is None else self.event(number).message
+
+    def event_at(self, t_ns: int) -> int | None:
+        """The number of the first event captured at `t_ns` (wall clock) or later; None when all are earlier."""
+        found: list[tuple[int, int]] = []
+        for segment in self._ready():
+            with segment.read() as txn, txn.cursor(db=segment.table("time")) as cursor:
+                if cursor.set_range(TIME_KEY.pack(max(t_ns, 0), 0)):
+                    found.append(TIME_KEY.unpack(cursor.key()))
+        return min(found)[1] if found else None
+
+    def follow(
+        self, start: int = 0, kinds: Iterable[str] | None = None, *, poll_s: float = 0.05,
+        stop: Callable[[], bool] = lambda: False, wait: Callable[[float], None] = time.sleep,
+    ) -> Iterator[Message]:  # fmt: skip
+        """Like `events`, and on with what the writer commits, until nobody writes any more or `stop()` is true."""
+        wanted = None if kinds is None else list(kinds)
+        at = start
+        while not stop():
+            # asked before reading: what was committed before the writer left is read after it left
+            over = writer_pid(self.path) is None
+            for event in self.numbered(at, wanted):
+                yield event.message
+                at = event.number + 1
+            if over:
+                return
+            wait(poll_s)
+
+    def close(self) -> None:
+        """Let go of the files; more than once is fine."""
+        close_segments(self._segments)
+        self._segments = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ready(self) -> list[Segment]:
+        self.refresh()
+        return [segment for segment in self._segments if segment.ready()]
+
+    def _get(self, segment: Segment, txn: "lmdb.Transaction[memoryview]", number: int) -> Event:
+        record = txn.get(NUMBER.pack(number), db=segment.table("events"))
+        if record is None:
+            raise CorruptSession(f"event {number} of {self.path} is in an index and not in the log; `toddle sessions verify {self.path.name}` lists all damage")
+        return decode_record(number, record, self._codec, self.path)
+
+    def _chunk(self, segment: Segment, start: int, kinds: list[str] | None) -> list[Event]:
+        """The next events of a segment, as many as one transaction should hold."""
+        out: list[Event] = []
+        size = 0
+        with segment.read() as txn:
+            numbers = _numbers(segment, txn, start) if kinds is None else _numbers_of(segment, txn, start, kinds)
+            for number in numbers:
+                event = self._get(segment, txn, number)
+                out.append(event)
+                size += event.message.nbytes
+                if size >= CHUNK_BYTES:
+                    break
+        return out
+
+    def _last_of(self, kind: str) -> int | None:
+        for segment in reversed(self._ready()):
+            with segment.read() as txn, txn.cursor(db=segment.table("kind")) as cursor:
+                found = cursor.prev() if cursor.set_range(KIND_KEY.pack(kind.encode(), 2**64 - 1)) else cursor.last()
+                if found:
+                    name, number = KIND_KEY.unpack(cursor.key())
+                    if name.rstrip(b"\0") == kind.encode():
+                        return int(number)
+        return None
+
+
+def _last_number(segment: Segment) -> int | None:
+    if not segment.ready():
+        return None
+    with segment.read() as txn, txn.cursor(db=segment.table("events")) as cursor:
+        return int(NUMBER.unpack(cursor.key())[0]) if cursor.last() else None
+
+
+def _numbers(segment: Segment, txn: "lmdb.Transaction[memoryview]", start: int) -> list[int]:
+    """The next numbers from `start` on. They have no holes: so a damaged tree cannot hide an event."""
+    with txn.cursor(db=segment.table("events")) as cursor:
+        if not cursor.last():
+            return []
+        last = int(NUMBER.unpack(cursor.key())[0])
+        cursor.first()
+        first = max(start, int(NUMBER.unpack(cursor.key())[0]))
+    return list(range(first, min(last + 1, first + CHUNK_EVENTS)))
+
+
+def _numbers_of(segment: Segment, txn: "lmdb.Transaction[memoryview]", start: int, kinds: list[str]) -> list[int]:
+    """The next numbers of some kinds from `start` on, in order."""
+    numbers: list[int] = []
+    with txn.cursor(db=segment.table("kind")) as cursor:
+        for kind in kinds:
+            name = KIND_KEY.pack(kind.encode(), 0)[:-8]
+            found = cursor.set_range(KIND_KEY.pack(kind.encode(), start))
+            for _ in range(CHUNK_EVENTS):
+                if not found or bytes(cursor.key())[:-8] != name:
+                    break
+                numbers.append(KIND_KEY.unpack(cursor.key())[1])
+                found = cursor.next()
+    # the smallest of all kinds: each kind gave its own next ones, so nothing smaller is missing
+    return sorted(numbers)[:CHUNK_EVENTS]

@@ -1,0 +1,86 @@
+"""Makes room: deletes whole oldest sessions of one robot driver above a limit in bytes."""
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+
+from storage.errors import SessionPinned, StorageError
+from storage.header import read_header
+from storage.lock import SessionLock, writer_pid
+from storage.paths import disk_bytes, session_names
+
+_TRASH = ".deleting-"
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that is gone, and the bytes it took."""
+
+    name: str
+    bytes: int
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    name: str
+    created: str
+    bytes: int
+    free_to_go: bool
+
+
+def retain(root: Path, driver: str, max_bytes: int, keep: Collection[str] = ()) -> list[Deleted]:
+    """Delete the oldest sessions of `driver` under `root` until all of them take at most `max_bytes`.
+
+    Never deleted: sessions named in `keep`, pinned, open or derived ones; they count all the same.
+    """
+    sweep(root)
+    sessions = sorted(_candidates(root, driver, keep), key=lambda session: session.created)
+    total = sum(session.bytes for session in sessions)
+    deleted: list[Deleted] = []
+    for session in sessions:
+        if total <= max_bytes:
+            break
+        if not session.free_to_go:
+            continue
+        try:
+            delete_session(root / session.name)
+        except StorageError:  # opened or pinned since we looked
+            continue
+        total -= session.bytes
+        deleted.append(Deleted(name=session.name, bytes=session.bytes))
+    return deleted
+
+
+def delete_session(path: Path) -> int:
+    """Delete one session, whole; the bytes it took. Raises SessionPinned, SessionLocked, SessionNotFound."""
+    if read_header(path).pinned:
+        raise SessionPinned(f"session {path.name} is pinned: `toddle sessions unpin {path.name}` first")
+    size = disk_bytes(path)
+    with SessionLock(path):
+        # one rename makes it no session any more; a kill in the middle leaves a folder that `sweep` takes
+        trash = path.with_name(_TRASH + path.name)
+        shutil.rmtree(trash, ignore_errors=True)
+        path.rename(trash)
+        shutil.rmtree(trash)
+    return size
+
+
+def sweep(root: Path) -> None:
+    """Remove what a deletion that was killed left."""
+    for trash in root.glob(_TRASH + "*"):
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def _candidates(root: Path, driver: str, keep: Collection[str]) -> list[_Candidate]:
+    out: list[_Candidate] = []
+    for name in session_names(root):
+        path = root / name
+        try:
+            header = read_header(path)
+            if header.robot is None or header.robot.driver != driver:
+                continue
+            free_to_go = name not in keep and not header.pinned and not header.derived_from and writer_pid(path) is None
+            out.append(_Candidate(name, header.created, disk_bytes(path), free_to_go))
+        except StorageError:  # damaged or just being made: not ours to judge
+            continue
+    return out

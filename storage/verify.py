@@ -1,0 +1,183 @@
+"""Is every byte what was written? Reads a whole session and says everything that is wrong, not only the first.
+
+    python -m storage.verify sessions/walk
+
+A damaged page can make LMDB crash, so `verify` reads in a process of its own and reports a crash as damage.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import lmdb
+import msgspec
+
+from protocol.messages import Gap, Message
+from storage.arrays import ArrayCodec
+from storage.books import MAX_INDEXED, Books, joined
+from storage.errors import CorruptEvent, CorruptSession, StorageError
+from storage.header import read_header
+from storage.load import books_of, close_segments, open_segments
+from storage.paths import SEGMENTS
+from storage.record import decode_record
+from storage.segment import KIND_KEY, NUMBER, SEQ_KEY, TIME_KEY, Segment, step_key
+
+MAX_TOLD = 1000
+"""Damaged events beyond this many are counted, not listed."""
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """One damaged event, in which segment, and why."""
+
+    event: int
+    segment: str
+    why: str
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What was found. `holes` are missing numbers that no gap explains; `problems` are damage that is no event's."""
+
+    session: str
+    events_checked: int = 0
+    corrupt_count: int = 0
+    corrupt: list[Damage] = []
+    index_mismatches: list[str] = []
+    holes: list[Gap] = []
+    problems: list[str] = []
+    gaps: list[Gap] = []
+
+    @property
+    def verdict(self) -> Literal["ok", "damaged"]:
+        return "damaged" if self.corrupt_count or self.index_mismatches or self.holes or self.problems else "ok"
+
+    @property
+    def exit_code(self) -> int:
+        """0 sound and complete, 1 damaged, 3 sound with known gaps."""
+        if self.verdict == "damaged":
+            return 1
+        return 3 if self.gaps else 0
+
+
+def verify(path: Path) -> Report:
+    """Check the session at `path`; events of its last commit at least. Raises SessionNotFound."""
+    read_header(path)
+    child = subprocess.run([sys.executable, "-m", "storage.verify", str(path)], capture_output=True, check=False)
+    try:
+        return msgspec.json.decode(child.stdout, type=Report)
+    except msgspec.MsgspecError:
+        words = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no words"]
+        text = f"reading {path / SEGMENTS} broke the reading process (exit status {child.returncode}: {words[0][:200]}); restore the session from a copy"
+        return Report(session=path.name, problems=[text])
+
+
+def check(path: Path) -> Report:
+    """The same inside this process. Raises SessionNotFound."""
+    header = read_header(path)
+    report = Report(session=header.name)
+    codec = ArrayCodec(header.codecs)
+    seen: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    try:
+        segments = open_segments(path)
+    except StorageError as error:
+        report.problems.append(str(error))
+        return report
+    try:
+        books = books_of(segments)
+        report.gaps = books.gaps()
+        for segment in segments:
+            if segment.ready():
+                _check_segment(path, segment, books, codec, report, seen)
+    except StorageError as error:
+        report.problems.append(str(error))
+    else:
+        _check_books(path, books, report, seen)
+    finally:
+        close_segments(segments)
+    return report
+
+
+def _check_segment(
+    path: Path, segment: Segment, books: Books, codec: ArrayCodec, report: Report, seen: dict[tuple[str, str], list[tuple[int, int]]]
+) -> None:
+    entries = {"seq": 0, "step": 0, "time": 0, "kind": 0}
+    sound = True
+    with segment.read() as txn:
+        for key, record in txn.cursor(db=segment.table("events")):
+            expected = report.events_checked
+            report.events_checked += 1
+            try:
+                number = int(NUMBER.unpack(key)[0]) if len(key) == NUMBER.size else -1
+                if number != expected:
+                    raise CorruptEvent(path, expected, f"event {number} stands in its place")
+                message = decode_record(number, record, codec, path).message
+            except CorruptEvent as error:
+                sound = False
+                _damage(report, error, segment)
+                continue
+            envelope = message.envelope
+            spans = seen.setdefault((envelope.topic, envelope.run), [])
+            if spans and spans[-1][1] + 1 == envelope.seq:
+                spans[-1] = (spans[-1][0], envelope.seq)
+            else:
+                spans.append((envelope.seq, envelope.seq))
+            for table, index_key in _index_keys(message, number, books):
+                entries[table] += 1
+                if not _points(segment, txn, table, index_key, number):
+                    report.index_mismatches.append(f"event {number} is not in table {table} of {segment.path}")
+        if sound:
+            for table, count in entries.items():
+                there = txn.stat(segment.table(table))["entries"]
+                if there != count:
+                    report.index_mismatches.append(f"table {table} of {segment.path} has {there} entries, expected {count}")
+
+
+def _damage(report: Report, error: CorruptEvent, segment: Segment) -> None:
+    report.corrupt_count += 1
+    if len(report.corrupt) < MAX_TOLD:
+        report.corrupt.append(Damage(event=error.event, segment=segment.path.name, why=error.why))
+
+
+def _index_keys(message: Message, number: int, books: Books) -> Iterator[tuple[str, bytes]]:
+    """Every table and key that must lead to this event."""
+    envelope, kind = message.envelope, message.kind
+    stream = books.streams.get((envelope.topic, envelope.run))
+    if stream is None:
+        raise CorruptSession(f"the books do not know {envelope.topic} of run {envelope.run}, event {number} is of it")
+    yield "seq", SEQ_KEY.pack(stream.id, envelope.seq)
+    yield "kind", KIND_KEY.pack(kind.encode(), number)
+    if 0 <= envelope.t_ns < MAX_INDEXED:
+        yield "time", TIME_KEY.pack(envelope.t_ns, number)
+    episode, step = envelope.episode, envelope.step
+    if episode is not None and 0 <= episode < MAX_INDEXED and (step is None or 0 <= step < MAX_INDEXED):
+        yield "step", step_key(kind, episode, step, number)
+
+
+def _points(segment: Segment, txn: "lmdb.Transaction[memoryview]", table: str, key: bytes, number: int) -> bool:
+    found = txn.get(key, db=segment.table(table))
+    return found is not None and (table != "seq" or bytes(found) == NUMBER.pack(number))
+
+
+def _check_books(path: Path, books: Books, report: Report, seen: dict[tuple[str, str], list[tuple[int, int]]]) -> None:
+    """Compare the books with what was read; missing numbers must be gaps."""
+    if books.state.events != report.events_checked:
+        report.problems.append(f"the books of {path} count {books.state.events} events, {report.events_checked} are there")
+    if report.corrupt_count:
+        return  # numbers of damaged events are unknown: no word on holes
+    for (topic, run), stream in books.streams.items():
+        missing = joined([*seen.get((topic, run), []), *stream.gaps])
+        for (_, before), (after, _) in zip(missing, missing[1:], strict=False):
+            report.holes.append(Gap(topic=topic, run=run, first=before + 1, last=after - 1))
+        if missing and missing[-1][1] != stream.last_seq:
+            report.holes.append(Gap(topic=topic, run=run, first=missing[-1][1] + 1, last=stream.last_seq))
+
+
+def main() -> int:
+    """Entry point of the reading process: the report as JSON on stdout."""
+    sys.stdout.buffer.write(msgspec.json.encode(check(Path(sys.argv[1]))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

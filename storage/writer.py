@@ -1,0 +1,307 @@
+"""Writes a session: messages in, committed transactions out.
+
+    with SessionWriter.create(root / "walk", robot=robot) as writer:
+        writer.append(message)
+
+Events wait in memory and go to disk in one transaction, with their indexes and books, when there are
+`commit_events` of them, `commit_bytes`, or the oldest waited `sync_interval_s`; LMDB syncs every commit.
+"""
+
+import datetime
+import importlib.metadata
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import lmdb
+import msgspec
+
+from protocol.clock import NS_PER_S, Clock, SystemClock
+from protocol.messages import Committed, Gap, Message, Robot
+from storage.arrays import DEFAULT_CODEC, ArrayCodec, codecs_for
+from storage.books import MAX_INDEXED, Books
+from storage.errors import DiskFull, SessionExists, StorageError
+from storage.header import Header, change_header, read_header, write_header
+from storage.load import find_seq, load_books
+from storage.lock import SessionLock
+from storage.paths import HEADER_FILE, free_bytes
+from storage.record import encode_record
+from storage.segment import KIND_KEY, NUMBER, SEQ_KEY, TIME_KEY, Segment, next_segment, step_key
+
+GIB = 1 << 30
+ROLL_AT = 0.8
+"""A segment fuller than this share of its map is the last one's end: the next batch opens a new one."""
+MAX_GAPS_TOLD = 200  # in Committed: its header has a size limit; the books keep all of them
+_READER_CHECKS = 100  # commits between two looks for readers that died
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """When to commit, when to roll, when to refuse. `map_bytes` is sparse address space, not disk."""
+
+    map_bytes: int = 4 * GIB
+    sync_interval_s: float = 1.0
+    commit_events: int = 30
+    commit_bytes: int = 32 << 20
+    min_free_bytes: int = 0
+
+
+class _Waiting(NamedTuple):
+    """An event that is encoded and not yet on disk."""
+
+    number: int
+    record: bytes
+    stream: int
+    message: Message  # without arrays
+
+
+class SessionWriter:
+    """The one writer of a session. Made by `create`; a context manager."""
+
+    def __init__(self, path: Path, header: Header, lock: SessionLock, books: Books, limits: Limits) -> None:
+        self.path = path
+        self.name = header.name
+        self.limits = limits
+        self.commits = 0
+        self.disk_free: Callable[[Path], int] = free_bytes
+        self.clock: Clock = SystemClock()
+        self._lock = lock
+        self._books = books
+        self._codec = ArrayCodec(header.codecs)
+        self._robot = header.robot
+        self._segment: Segment | None = None
+        self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
+        self._noted = False
+        self._oldest_ns: int | None = None
+        self._closed = False
+        self.free_bytes = self.disk_free(path)
+        self.committed = self._told()
+
+    @classmethod
+    def create(
+        cls, path: Path, *, robot: Robot | None = None, codec: str = DEFAULT_CODEC, map_bytes: int = 4 * GIB,
+        sync_interval_s: float = 1.0, commit_events: int = 30, commit_bytes: int = 32 << 20, min_free_bytes: int = 0,
+        source: dict[str, Any] | None = None, name: str | None = None, resume: bool = False,
+    ) -> Self:  # fmt: skip
+        """Begin a session at `path`, or with `resume` go on with the one that is there (then `codec` and `source` stay).
+
+        Raises SessionExists, SessionLocked, DiskFull.
+        """
+        path = Path(path)
+        limits = Limits(
+            map_bytes=map_bytes, sync_interval_s=sync_interval_s, commit_events=commit_events,
+            commit_bytes=commit_bytes, min_free_bytes=min_free_bytes,
+        )  # fmt: skip
+        there = (path / HEADER_FILE).exists()
+        if not resume and path.exists() and (there or not path.is_dir() or any(path.iterdir())):
+            raise SessionExists(f"{path} exists: choose another name, resume it, or delete it with `toddle sessions delete {path.name} --yes`")
+        if free_bytes(path) < min_free_bytes:
+            raise DiskFull(f"{path} cannot begin: less than {min_free_bytes} bytes are free there; delete sessions or choose another root")
+        path.mkdir(parents=True, exist_ok=True)
+        lock = SessionLock(path)
+        try:
+            if there:
+                header, books = read_header(path), load_books(path)
+            else:
+                header, books = _new_header(name or path.name, codec, sync_interval_s, source or {}), Books()
+                write_header(path, header)
+            writer = cls(path, header, lock, books, limits)
+            if robot is not None:
+                writer.set_robot(robot)
+        except BaseException:
+            lock.close()
+            raise
+        return writer
+
+    def append(self, message: Message, leave_out: Collection[str] = ()) -> int:
+        """Take one message, commit when that is due; the event's number.
+
+        Arrays named in `leave_out` are not stored; the event says so. The message's arrays may be reused
+        when this returns. A number of a stream that is already there is not stored twice.
+        Raises BadMessage, DiskFull.
+        """
+        self._check_open()
+        if self.free_bytes < self.limits.min_free_bytes:
+            raise DiskFull(f"session {self.name} stops: {self.free_bytes} bytes are free, {self.limits.min_free_bytes} must stay; all events taken so far are on disk")
+        known = self._find(message)
+        if known is not None:
+            return known
+        number = self._books.state.events
+        record = encode_record(number, message, self._codec, leave_out)
+        stream = self._books.add(message, len(record))
+        self._waiting.append(_Waiting(number, record, stream.id, msgspec.structs.replace(message, arrays={})))
+        self._waiting_bytes += len(record)
+        if self._oldest_ns is None:
+            self._oldest_ns = self.clock.mono_ns()
+        if isinstance(message.body, Robot) and self._robot is None:
+            self.set_robot(message.body)
+        if len(self._waiting) >= self.limits.commit_events or self._waiting_bytes >= self.limits.commit_bytes:
+            self.flush()
+        return number
+
+    def note_gap(self, gap: Gap) -> None:
+        """Write down numbers that never came; on disk with the next commit. Jumps in `seq` note themselves."""
+        self._check_open()
+        self._books.note_gap(gap)
+        self._noted = True
+        if self._oldest_ns is None:
+            self._oldest_ns = self.clock.mono_ns()
+
+    def last_seq(self, topic: str, run: str) -> int:
+        """The last number taken or noted as missing, committed or not; -1 for a stream of which nothing is known."""
+        stream = self._books.streams.get((topic, run))
+        return -1 if stream is None else stream.last_seq
+
+    def set_robot(self, robot: Robot) -> None:
+        """Write the robot into session.json. The first Robot message appended does so by itself."""
+        self._robot = robot
+        change_header(self.path, robot=robot)
+
+    @property
+    def events(self) -> int:
+        """Events taken, committed or not."""
+        return self._books.state.events
+
+    def gaps(self) -> list[Gap]:
+        """All gaps known, committed or not."""
+        return self._books.gaps()
+
+    def look_at_disk(self) -> int:
+        """Ask how many bytes are free; also asked at every commit."""
+        self.free_bytes = self.disk_free(self.path)
+        return self.free_bytes
+
+    @property
+    def robot(self) -> Robot | None:
+        return self._robot
+
+    def commit_due(self, now_mono_ns: int) -> bool:
+        """Whether something waits on disk for longer than the sync interval."""
+        return self._oldest_ns is not None and now_mono_ns - self._oldest_ns >= self.limits.sync_interval_s * NS_PER_S
+
+    def tick(self, now_mono_ns: int) -> Committed | None:
+        """Commit when it is due; what is on disk then, None when nothing was due."""
+        return self.flush() if self.commit_due(now_mono_ns) else None
+
+    def flush(self) -> Committed:
+        """Bring everything taken so far to disk and say what is there. Raises DiskFull; then events still wait."""
+        self._check_open()
+        if self._waiting or self._noted:
+            self._commit()
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._noted = False
+            self._oldest_ns = None
+            self.commits += 1
+            self.look_at_disk()
+            self.committed = self._told()
+        return self.committed
+
+    def close(self) -> None:
+        """Flush and let go of the session; more than once is fine. Raises DiskFull when the flush finds no room."""
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._closed = True
+            if self._segment is not None:
+                self._segment.close()
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _commit(self) -> None:
+        """One transaction; when the map is full, the same batch into a new segment."""
+        if self._segment is None or self._segment.fill() >= ROLL_AT:
+            self._roll()
+        elif self.commits % _READER_CHECKS == 0:
+            self._segment.env.reader_check()
+        try:
+            self._write_batch()
+        except lmdb.MapFullError:
+            self._roll()
+            self._write_batch()
+
+    def _write_batch(self) -> None:
+        assert self._segment is not None
+        try:
+            with self._segment.env.begin(write=True) as txn:
+                for event in self._waiting:
+                    _put(txn, self._segment, event)
+                meta = self._segment.table("meta")
+                for key, value in self._books.changed():
+                    txn.put(key, value, db=meta)
+        except lmdb.MapFullError:
+            raise
+        except lmdb.Error as error:
+            raise self._trouble(error) from None
+        self._books.written()
+
+    def _roll(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+        # one batch fits any segment, however small the map is set: records, indexes, books, page overhead
+        room = 2 * self._waiting_bytes + 8192 * len(self._waiting) + (1 << 20)
+        try:
+            self._segment = Segment(next_segment(self.path), map_bytes=max(self.limits.map_bytes, room))
+        except (lmdb.Error, OSError) as error:
+            raise self._trouble(error) from None
+
+    def _trouble(self, error: Exception) -> StorageError:
+        text = str(error)
+        if isinstance(error, lmdb.DiskError) or "No space left" in text or "File too large" in text or "quota" in text.lower():
+            return DiskFull(f"session {self.name} stops: {text}; {len(self._waiting)} events are not written, all before them are on disk")
+        return StorageError(f"session {self.name} cannot be written: {text}; check the disk under {self.path}")
+
+    def _find(self, message: Message) -> int | None:
+        """The event that already holds this number of this stream."""
+        envelope = message.envelope
+        stream = self._books.streams.get((envelope.topic, envelope.run))
+        if stream is None or envelope.seq > stream.last_seq or any(first <= envelope.seq <= last for first, last in stream.gaps):
+            return None
+        for waiting in self._waiting:
+            if waiting.stream == stream.id and waiting.message.envelope.seq == envelope.seq:
+                return waiting.number
+        return find_seq(self.path, stream.id, envelope.seq)
+
+    def _told(self) -> Committed:
+        books = self._books
+        return Committed(
+            session=self.name, last_seq=books.last_seq(), events=books.state.events, bytes=books.state.bytes,
+            gaps=books.gaps()[-MAX_GAPS_TOLD:],
+        )  # fmt: skip
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageError(f"session {self.name} was closed for writing: resume it to go on")
+
+
+def _put(txn: "lmdb.Transaction[bytes]", segment: Segment, event: _Waiting) -> None:
+    """One event and its index entries."""
+    number, envelope, kind = event.number, event.message.envelope, event.message.kind
+    key = NUMBER.pack(number)
+    txn.put(key, event.record, append=True, db=segment.table("events"))
+    txn.put(SEQ_KEY.pack(event.stream, envelope.seq), key, db=segment.table("seq"))
+    txn.put(KIND_KEY.pack(kind.encode(), number), b"", db=segment.table("kind"))
+    if 0 <= envelope.t_ns < MAX_INDEXED:
+        txn.put(TIME_KEY.pack(envelope.t_ns, number), b"", db=segment.table("time"))
+    episode, step = envelope.episode, envelope.step
+    if episode is not None and 0 <= episode < MAX_INDEXED and (step is None or 0 <= step < MAX_INDEXED):
+        txn.put(step_key(kind, episode, step, number), b"", db=segment.table("step"))
+
+
+def _new_header(name: str, codec: str, sync_interval_s: float, source: dict[str, Any]) -> Header:
+    try:
+        version = importlib.metadata.version("toddle-robotics")
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+    return Header(
+        name=name, created=created, toddle=version, codecs=codecs_for(codec), sync_interval_s=sync_interval_s, source=source
+    )

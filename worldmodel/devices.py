@@ -1,0 +1,44 @@
+"""Which device and which precision to compute with, decided in one place."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """"auto" is the first GPU when there is one, else the CPU; other names are torch's own."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether this device multiplies bf16 faster than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        capabilities = torch.backends.cpu.get_cpu_capability()
+        return "AVX512" in capabilities and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return False
+
+
+def pick_precision(precision: str, device: torch.device) -> str:
+    """Resolve "auto" to "bf16" or "fp32". Raises ValueError for other names."""
+    if precision not in ("auto", "bf16", "fp32"):
+        raise ValueError(f'precision {precision!r} does not exist: choose "auto", "bf16" or "fp32"')
+    if precision != "auto":
+        return precision
+    return "bf16" if has_bf16(device) else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """A context in which matrix products run in the resolved precision."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def use_threads(threads: int) -> None:
+    """Let torch use so many CPU threads in this process; 0 leaves its own choice."""
+    if threads > 0:
+        torch.set_num_threads(threads)
