@@ -9,8 +9,8 @@ from launch.graph import Graph
 from launch.schema import Restart
 from protocol.wiring import Endpoints
 
-Estimate = Callable[[Any], int | None]
-"""From a node's config to the bytes it publishes per step, where that is known."""
+Estimate = Callable[[dict[str, Any]], int | None]
+"""From a node's params to the bytes it publishes per step, where that is known."""
 
 MB = 1 << 20
 
@@ -65,9 +65,9 @@ def _covers(graph: Graph, name: str, estimates: Mapping[str, Estimate]) -> str:
 
 def _bytes_per_s(graph: Graph, name: str, estimates: Mapping[str, Estimate]) -> float | None:
     estimate = estimates.get(graph.nodes[name].kind)
-    config = graph.configs[name]
-    size = estimate(config) if estimate else None
-    rate = config.get("rate_hz") if isinstance(config, dict) else getattr(config, "rate_hz", None)
+    params = msgspec.to_builtins(graph.configs[name])
+    size = estimate(params) if estimate else None
+    rate = params.get("rate_hz")
     return size * float(rate) if size and rate else None
 
 

@@ -88,14 +88,17 @@ def _check_shape(whole: Source) -> None:
 
 def _args(whole: Source, sets: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
     defaults = whole.value.get("args") or {}
+    for index, name in enumerate(whole.value.get("required_args") or ()):
+        if name not in defaults:
+            raise whole.error(("required_args", index), f"required arg '{name}' is not one of 'args'{nearest(str(name), defaults)}")
     chosen = dict(_chosen(one, defaults, str(whole.mark(()).file)) for one in sets)
     args = dict(given)
     for name, default in defaults.items():
         if name in given:
             raise whole.error(("args", name), f"arg '{name}' is a name that the launcher gives itself")
+        if name in (whole.value.get("required_args") or ()) and name not in chosen:
+            raise whole.error(("args", name), f"arg '{name}' must be given; add --set {name}=VALUE")
         value = chosen.get(name, default)
-        if value is None:
-            raise whole.error(("args", name), f"arg '{name}' has no value; add --set {name}=VALUE")
         args[name] = value if name in chosen else _fill(value, args, whole, ("args", name))
     return args
 

@@ -51,14 +51,15 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
 class LaunchFile(_Part, frozen=True, kw_only=True):
     """A graph of nodes.
 
-    `args` are the names that `--set NAME=VALUE` may change and `${NAME}` stands for; one without a value
-    (null) must be given. `include` takes the args and nodes of other files first. With `transport: tcp`
+    `args` are the names that `--set NAME=VALUE` may change and `${NAME}` stands for; `required_args` must
+    be given. The launcher itself gives `${run}`, the run's name, and `${run_dir}`, its folder. `include` takes the args and nodes of other files first. With `transport: tcp`
     each node takes three ports of `host` from `base_port` on (0: free ones).
     """
 
     description: str = ""
     include: str | list[str] = []
     args: dict[str, Any] = {}
+    required_args: list[str] = []
     nodes: dict[str, NodeSpec]
     time_limit_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     seed: int = 0

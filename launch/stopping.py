@@ -74,11 +74,11 @@ class Stopper:
             self._ask(name, stop, now_s)
         if stop.term_s is None and now_s - stop.first_s > self.limits.stop_s:
             self.say(f"{name} has not stopped within {self.limits.stop_s:g} s: terminating it")
+            self.forced.append(name)
             self._terminate(name, stop, now_s)
         elif stop.term_s is not None and not stop.killed and now_s - stop.term_s > self.limits.term_s:
             self.say(f"{name} did not end when told to: killing it")
             stop.killed = True
-            self.forced.append(name)
             self.fleet.kill(name)
         view.state = "stopping"
 

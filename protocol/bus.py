@@ -28,12 +28,12 @@ from protocol.clock import NS_PER_S, Clock, SystemClock
 from protocol.control import ControlRequest
 from protocol.errors import ControlError
 from protocol.inbox import Inbox, Taken
-from protocol.messages import Body, Envelope, Gap, Message, StateName, Status
+from protocol.messages import Array, Body, Envelope, Gap, Message, StateName, Status
 from protocol.ring import Ring
 from protocol.topics import LATEST, RELIABLE, TOPICS, taken
 from protocol.wiring import Wiring
 
-NO_ARRAYS: Mapping[str, np.ndarray] = {}
+NO_ARRAYS: Mapping[str, Array] = {}
 
 
 class Bus:
@@ -111,7 +111,7 @@ class Bus:
         self,
         kind: str,
         body: Body,
-        arrays: Mapping[str, np.ndarray] = NO_ARRAYS,
+        arrays: Mapping[str, Array] = NO_ARRAYS,
         *,
         episode: int | None = None,
         step: int | None = None,
@@ -130,7 +130,7 @@ class Bus:
         self._publish("status", self.status(), NO_ARRAYS, None, None, None, wait=False)
 
     def _publish(
-        self, kind: str, body: Body, arrays: Mapping[str, np.ndarray],
+        self, kind: str, body: Body, arrays: Mapping[str, Array],
         episode: int | None, step: int | None, t_ns: int | None, *, wait: bool,
     ) -> int:  # fmt: skip
         topic = f"{kind}/{self.wiring.name}"

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from protocol.errors import DecodeError, EncodeError
-from protocol.messages import Envelope, Message
+from protocol.messages import Array, Envelope, Message
 from protocol.topics import TOPICS, Topic
 
 SCHEMA_VERSION = 1
@@ -126,7 +126,7 @@ def assemble(header: _Header, buffers: Sequence[Buffer]) -> Message:
         raise DecodeError("parts", f"{len(buffers)} arrays, the limit is {MAX_ARRAYS}")
     if sum(len(buffer) for buffer in buffers) > topic.max_bytes:
         raise DecodeError("size", f"{header.envelope.topic}: over the topic's limit of {topic.max_bytes} bytes")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
     for (name, dtype_name, shape), buffer in zip(header.arrays, buffers, strict=True):
         arrays[name] = _array(name, dtype_name, shape, buffer)
     if len(arrays) != len(buffers):
@@ -138,7 +138,7 @@ def assemble(header: _Header, buffers: Sequence[Buffer]) -> Message:
     return Message(envelope=header.envelope, body=body, arrays=arrays)
 
 
-def _array(name: str, dtype_name: str, shape: list[int], buffer: Buffer) -> np.ndarray:
+def _array(name: str, dtype_name: str, shape: list[int], buffer: Buffer) -> Array:
     dtype = DTYPES.get(dtype_name)
     if dtype is None:
         raise DecodeError("dtype", f"array {name[:40]!r} has dtype {dtype_name[:40]!r}, which is not allowed")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Action = dict[str, float]
 """A flat dict of named numbers: what a robot is told to do."""
 
@@ -20,7 +21,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Base of all bodies: frozen, named fields only, unknown fields refused."""
 
 
-class CameraInfo(Body, kw_only=True):
+class CameraInfo(Body, frozen=True, kw_only=True):
     """One camera: frames are `height` x `width` x 3 uint8 RGB."""
 
     name: str
@@ -28,7 +29,7 @@ class CameraInfo(Body, kw_only=True):
     width: int
 
 
-class ActionSpaceInfo(Body, kw_only=True):
+class ActionSpaceInfo(Body, frozen=True, kw_only=True):
     """Which actions a robot takes: a list of dicts (discrete), or names with bounds (continuous)."""
 
     names: list[str]
@@ -41,7 +42,7 @@ class ActionSpaceInfo(Body, kw_only=True):
         return bool(self.choices)
 
 
-class Robot(Body, kw_only=True):
+class Robot(Body, frozen=True, kw_only=True):
     """What a robot is: sent once per run and latched; recorders and learners size themselves by it."""
 
     robot: str
@@ -55,13 +56,13 @@ class Robot(Body, kw_only=True):
     safe_action: Action
 
 
-class Frame(Body, kw_only=True):
+class Frame(Body, frozen=True, kw_only=True):
     """One observation. Arrays: `image/<camera>` HxWx3 uint8, `depth/<camera>` HxW, `state` float32."""
 
     held_out: bool = False
 
 
-class ActionTaken(Body, kw_only=True):
+class ActionTaken(Body, frozen=True, kw_only=True):
     """What was executed after the frame of this step. Times are wall clock, ns."""
 
     action: Action
@@ -72,7 +73,7 @@ class ActionTaken(Body, kw_only=True):
     safe: bool = False
 
 
-class Command(Body, kw_only=True):
+class Command(Body, frozen=True, kw_only=True):
     """An action asked for, valid for one step and until `deadline_ns` (wall clock)."""
 
     action: Action
@@ -80,7 +81,7 @@ class Command(Body, kw_only=True):
     deadline_ns: int
 
 
-class EpisodeMark(Body, kw_only=True):
+class EpisodeMark(Body, frozen=True, kw_only=True):
     """A mark in the stream: an episode starts, ends, or is judged."""
 
     mark: MarkName
@@ -90,7 +91,7 @@ class EpisodeMark(Body, kw_only=True):
     origin_episode: int | None = None
 
 
-class Prediction(Body, kw_only=True):
+class Prediction(Body, frozen=True, kw_only=True):
     """The predicted next frame for every candidate; arrays `next/<camera>` [A, H, W, 3] uint8.
 
     `error` is the mean squared error, on [0, 1], of the last prediction against the frame that came.
@@ -105,7 +106,7 @@ class Prediction(Body, kw_only=True):
     latency_ms: float
 
 
-class Weights(Body, kw_only=True):
+class Weights(Body, frozen=True, kw_only=True):
     """Weights for predictors; array `safetensors` holds the file's bytes, checked by `sha256`."""
 
     version: int
@@ -116,13 +117,13 @@ class Weights(Body, kw_only=True):
     samples: int
 
 
-class Metrics(Body, kw_only=True):
+class Metrics(Body, frozen=True, kw_only=True):
     """Named numbers of one step."""
 
     values: dict[str, float]
 
 
-class Probe(Body, kw_only=True):
+class Probe(Body, frozen=True, kw_only=True):
     """Held-out states with their truth, from a robot that can save its state.
 
     Arrays: `history/<camera>` [N, C, H, W, 3] uint8, `past_actions` [N, C-1, D] float32 (columns as in
@@ -133,7 +134,7 @@ class Probe(Body, kw_only=True):
     description: str
 
 
-class TopicCount(Body, kw_only=True):
+class TopicCount(Body, frozen=True, kw_only=True):
     """One subscriber's books on one topic of one source: published = received + skipped + lost."""
 
     published: int
@@ -144,7 +145,7 @@ class TopicCount(Body, kw_only=True):
     end_known: bool = False
 
 
-class Status(Body, kw_only=True):
+class Status(Body, frozen=True, kw_only=True):
     """A heartbeat, 1 Hz: state, counters, and the last number of every topic this node publishes."""
 
     state: StateName
@@ -161,7 +162,7 @@ class Status(Body, kw_only=True):
     final: bool = False
 
 
-class LogRecord(Body, kw_only=True):
+class LogRecord(Body, frozen=True, kw_only=True):
     """One log line of a node."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -169,7 +170,7 @@ class LogRecord(Body, kw_only=True):
     text: str
 
 
-class Gap(Body, kw_only=True):
+class Gap(Body, frozen=True, kw_only=True):
     """Numbers `first`..`last` of a topic that never came; `run` is the publisher's run id."""
 
     topic: str
@@ -178,7 +179,7 @@ class Gap(Body, kw_only=True):
     last: int
 
 
-class Committed(Body, kw_only=True):
+class Committed(Body, frozen=True, kw_only=True):
     """What is on disk: the last number of each topic, and the holes before it."""
 
     session: str
@@ -188,7 +189,7 @@ class Committed(Body, kw_only=True):
     gaps: list[Gap] = []
 
 
-class Control(Body, kw_only=True):
+class Control(Body, frozen=True, kw_only=True):
     """A control request that the node accepted."""
 
     command: str
@@ -196,7 +197,7 @@ class Control(Body, kw_only=True):
     by: str
 
 
-class Alarm(Body, kw_only=True):
+class Alarm(Body, frozen=True, kw_only=True):
     """Something a person should know now."""
 
     name: str
@@ -227,7 +228,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     envelope: Envelope
     body: Any
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
 
     @property
     def topic(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from protocol.codec import Buffer
+from protocol.topics import TOPICS
 
 WINDOW_BYTES = 64 << 20
 WINDOW_MESSAGES = 512
@@ -43,6 +44,7 @@ class Reader:
     resume: dict[str, int] = field(default_factory=dict)
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)
     in_flight_bytes: int = 0
+    catch_up: deque[Entry] = field(default_factory=deque)
     lost: int = 0
 
 
@@ -55,6 +57,7 @@ class Ring:
         self.readers: dict[str, Reader] = {}
         self._entries: deque[Entry] = deque()
         self._next_index = 0
+        self._latched: dict[str, Entry] = {}
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -102,6 +105,7 @@ class Ring:
         reader.next_index = self._first_index()
         reader.in_flight.clear()
         reader.in_flight_bytes = 0
+        reader.catch_up = deque(sorted(self._latched.values(), key=lambda entry: entry.index))
 
     def disconnect(self, name: str) -> None:
         """A reader is gone but expected back: what it did not acknowledge is to be sent again."""
@@ -132,10 +136,13 @@ class Ring:
         """The entries this reader may be sent now, within its window; taking one counts it as sent."""
         reader = self.readers[name]
         while reader.connected and not self._window_full(reader):
-            entry = self._at(reader.next_index)
-            if entry is None:
+            if reader.catch_up:
+                entry = reader.catch_up.popleft()
+            elif later := self._at(reader.next_index):
+                entry = later
+                reader.next_index = entry.index + 1
+            else:
                 return
-            reader.next_index = entry.index + 1
             if entry.kind not in reader.kinds or entry.seq < reader.resume.get(entry.topic, 0):
                 continue
             reader.in_flight.append((entry.index, entry.nbytes))
@@ -145,7 +152,7 @@ class Ring:
     def drained(self) -> bool:
         """Whether every connected reader has acknowledged all it takes."""
         return all(
-            not reader.in_flight and not self._pending(reader)
+            not reader.in_flight and not reader.catch_up and not self._pending(reader)
             for reader in self.readers.values()
             if reader.connected
         )
@@ -179,6 +186,8 @@ class Ring:
     def _drop_oldest(self) -> None:
         entry = self._entries.popleft()
         self.nbytes -= entry.nbytes
+        if TOPICS[entry.kind].latched:  # a subscriber that joins late still gets the last one
+            self._latched[entry.topic] = entry
         for reader in self.readers.values():
             if self._waits_for(reader, entry):
                 reader.lost += 1

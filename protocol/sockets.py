@@ -18,7 +18,7 @@ CLOSE_LINGER_MS = 1000
 def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.Socket[Any]:
     """A bound socket; BindError when the endpoint is taken, malformed, or off this machine."""
     refuse_remote(endpoint)
-    socket = context.socket(kind)
+    socket: zmq.Socket[Any] = context.socket(kind)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
     socket.set_hwm(hwm)
     socket.linger = CLOSE_LINGER_MS
@@ -32,7 +32,7 @@ def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.S
 
 def connect(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.Socket[Any]:
     """A connected socket; the other side may come later or come back."""
-    socket = context.socket(kind)
+    socket: zmq.Socket[Any] = context.socket(kind)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
     socket.set_hwm(hwm)
     socket.linger = 0

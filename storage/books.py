@@ -9,9 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from protocol.messages import ActionTaken, EpisodeMark, Frame, Gap, Message
-
-MAX_INDEXED = 2**63
-"""Episodes, steps and times from here on, or below 0, are stored but not indexed."""
+from storage.index import MAX_INDEXED
 
 
 class Stream(msgspec.Struct, kw_only=True):

@@ -1,5 +1,7 @@
 """`session.json`: what a session is, readable by people. Counts and gaps are not here: they are beside the data."""
 
+import datetime
+import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Robot
+from storage.arrays import codecs_for
 from storage.errors import CorruptSession, SessionNotFound
 from storage.paths import HEADER_FILE, sync_folder
 
@@ -28,6 +31,18 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     notes: str = ""
     tags: list[str] = []
     derived_from: list[str] = []
+
+
+def new_header(name: str, codec: str, sync_interval_s: float, source: dict[str, Any]) -> Header:
+    """The header of a session that begins now. Raises StorageError on an unknown codec."""
+    try:
+        version = importlib.metadata.version("toddle-robotics")
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+    return Header(
+        name=name, created=created, toddle=version, codecs=codecs_for(codec), sync_interval_s=sync_interval_s, source=source
+    )
 
 
 def read_header(path: Path) -> Header:

@@ -123,6 +123,7 @@ class SessionReader:
                 while found and bytes(cursor.key()) <= last:
                     number = STEP_KEY.unpack(cursor.key())[3]
                     message = self._get(segment, txn, number).message
+                    self._agree(number, (message.kind, message.envelope.episode, message.envelope.step) == (kind, episode, step))
                     if topic in (kind, message.topic):
                         return message
                     found = cursor.next()
@@ -187,6 +188,11 @@ class SessionReader:
             raise CorruptSession(f"event {number} of {self.path} is in an index and not in the log; `toddle sessions verify {self.path.name}` lists all damage")
         return decode_record(number, record, self._codec, self.path)
 
+    def _agree(self, number: int, same: bool) -> None:
+        """An index entry that leads to another message than it says is damage, not an answer."""
+        if not same:
+            raise CorruptSession(f"an index of {self.path} leads to event {number}, which is another; `toddle sessions verify {self.path.name}` lists all damage")
+
     def _chunk(self, segment: Segment, start: int, kinds: list[str] | None) -> list[Event]:
         """The next events of a segment, as many as one transaction should hold."""
         out: list[Event] = []
@@ -195,6 +201,7 @@ class SessionReader:
             numbers = _numbers(segment, txn, start) if kinds is None else _numbers_of(segment, txn, start, kinds)
             for number in numbers:
                 event = self._get(segment, txn, number)
+                self._agree(number, kinds is None or event.message.kind in kinds)
                 out.append(event)
                 size += event.message.nbytes
                 if size >= CHUNK_BYTES:

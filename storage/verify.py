@@ -7,25 +7,30 @@ A damaged page can make LMDB crash, so `verify` reads in a process of its own an
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import lmdb
 import msgspec
 
-from protocol.messages import Gap, Message
+from protocol.messages import Gap
 from storage.arrays import ArrayCodec
-from storage.books import MAX_INDEXED, Books, joined
+from storage.books import Books, joined
 from storage.errors import CorruptEvent, CorruptSession, StorageError
 from storage.header import read_header
+from storage.index import index_keys
 from storage.load import books_of, close_segments, open_segments
+from storage.lock import writer_pid
 from storage.paths import SEGMENTS
 from storage.record import decode_record
-from storage.segment import KIND_KEY, NUMBER, SEQ_KEY, TIME_KEY, Segment, step_key
+from storage.segment import NUMBER, Segment
 
 MAX_TOLD = 1000
 """Damaged events beyond this many are counted, not listed."""
+
+
+Seen = dict[tuple[str, str], list[tuple[int, int]]]
+"""(topic, run) to the spans of numbers that were read."""
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +82,7 @@ def check(path: Path) -> Report:
     header = read_header(path)
     report = Report(session=header.name)
     codec = ArrayCodec(header.codecs)
-    seen: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    seen: Seen = {}
     try:
         segments = open_segments(path)
     except StorageError as error:
@@ -86,9 +91,11 @@ def check(path: Path) -> Report:
     try:
         books = books_of(segments)
         report.gaps = books.gaps()
+        # while somebody writes, the log runs ahead of the books that were just read: up to their last event
+        limit = None if writer_pid(path) is None else books.state.events
         for segment in segments:
             if segment.ready():
-                _check_segment(path, segment, books, codec, report, seen)
+                _check_segment(path, segment, books, codec, report, seen, limit)
     except StorageError as error:
         report.problems.append(str(error))
     else:
@@ -99,13 +106,15 @@ def check(path: Path) -> Report:
 
 
 def _check_segment(
-    path: Path, segment: Segment, books: Books, codec: ArrayCodec, report: Report, seen: dict[tuple[str, str], list[tuple[int, int]]]
+    path: Path, segment: Segment, books: Books, codec: ArrayCodec, report: Report, seen: Seen, limit: int | None
 ) -> None:
     entries = {"seq": 0, "step": 0, "time": 0, "kind": 0}
     sound = True
     with segment.read() as txn:
         for key, record in txn.cursor(db=segment.table("events")):
             expected = report.events_checked
+            if expected == limit:
+                return
             report.events_checked += 1
             try:
                 number = int(NUMBER.unpack(key)[0]) if len(key) == NUMBER.size else -1
@@ -122,7 +131,10 @@ def _check_segment(
                 spans[-1] = (spans[-1][0], envelope.seq)
             else:
                 spans.append((envelope.seq, envelope.seq))
-            for table, index_key in _index_keys(message, number, books):
+            stream = books.streams.get((envelope.topic, envelope.run))
+            if stream is None:
+                raise CorruptSession(f"the books do not know {envelope.topic} of run {envelope.run}, event {number} is of it")
+            for table, index_key in index_keys(message, number, stream.id):
                 entries[table] += 1
                 if not _points(segment, txn, table, index_key, number):
                     report.index_mismatches.append(f"event {number} is not in table {table} of {segment.path}")
@@ -139,27 +151,12 @@ def _damage(report: Report, error: CorruptEvent, segment: Segment) -> None:
         report.corrupt.append(Damage(event=error.event, segment=segment.path.name, why=error.why))
 
 
-def _index_keys(message: Message, number: int, books: Books) -> Iterator[tuple[str, bytes]]:
-    """Every table and key that must lead to this event."""
-    envelope, kind = message.envelope, message.kind
-    stream = books.streams.get((envelope.topic, envelope.run))
-    if stream is None:
-        raise CorruptSession(f"the books do not know {envelope.topic} of run {envelope.run}, event {number} is of it")
-    yield "seq", SEQ_KEY.pack(stream.id, envelope.seq)
-    yield "kind", KIND_KEY.pack(kind.encode(), number)
-    if 0 <= envelope.t_ns < MAX_INDEXED:
-        yield "time", TIME_KEY.pack(envelope.t_ns, number)
-    episode, step = envelope.episode, envelope.step
-    if episode is not None and 0 <= episode < MAX_INDEXED and (step is None or 0 <= step < MAX_INDEXED):
-        yield "step", step_key(kind, episode, step, number)
-
-
 def _points(segment: Segment, txn: "lmdb.Transaction[memoryview]", table: str, key: bytes, number: int) -> bool:
     found = txn.get(key, db=segment.table(table))
     return found is not None and (table != "seq" or bytes(found) == NUMBER.pack(number))
 
 
-def _check_books(path: Path, books: Books, report: Report, seen: dict[tuple[str, str], list[tuple[int, int]]]) -> None:
+def _check_books(path: Path, books: Books, report: Report, seen: Seen) -> None:
     """Compare the books with what was read; missing numbers must be gaps."""
     if books.state.events != report.events_checked:
         report.problems.append(f"the books of {path} count {books.state.events} events, {report.events_checked} are there")

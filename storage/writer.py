@@ -7,8 +7,6 @@ Events wait in memory and go to disk in one transaction, with their indexes and 
 `commit_events` of them, `commit_bytes`, or the oldest waited `sync_interval_s`; LMDB syncs every commit.
 """
 
-import datetime
-import importlib.metadata
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,20 +16,22 @@ import msgspec
 
 from protocol.clock import NS_PER_S, Clock, SystemClock
 from protocol.messages import Committed, Gap, Message, Robot
-from storage.arrays import DEFAULT_CODEC, ArrayCodec, codecs_for
-from storage.books import MAX_INDEXED, Books
+from storage.arrays import DEFAULT_CODEC, ArrayCodec
+from storage.books import Books
 from storage.errors import DiskFull, SessionExists, StorageError
-from storage.header import Header, change_header, read_header, write_header
+from storage.header import Header, change_header, new_header, read_header, write_header
 from storage.load import find_seq, load_books
 from storage.lock import SessionLock
 from storage.paths import HEADER_FILE, free_bytes
 from storage.record import encode_record
-from storage.segment import KIND_KEY, NUMBER, SEQ_KEY, TIME_KEY, Segment, next_segment, step_key
+from storage.index import put_event
+from storage.segment import Segment, next_segment
 
 GIB = 1 << 30
 ROLL_AT = 0.8
 """A segment fuller than this share of its map is the last one's end: the next batch opens a new one."""
 MAX_GAPS_TOLD = 200  # in Committed: its header has a size limit; the books keep all of them
+_ROOM = 4 << 20  # bytes a batch may need beside its records: indexes, books, pages written anew
 _READER_CHECKS = 100  # commits between two looks for readers that died
 
 
@@ -103,7 +103,7 @@ class SessionWriter:
             if there:
                 header, books = read_header(path), load_books(path)
             else:
-                header, books = _new_header(name or path.name, codec, sync_interval_s, source or {}), Books()
+                header, books = new_header(name or path.name, codec, sync_interval_s, source or {}), Books()
                 write_header(path, header)
             writer = cls(path, header, lock, books, limits)
             if robot is not None:
@@ -122,6 +122,7 @@ class SessionWriter:
         """
         self._check_open()
         if self.free_bytes < self.limits.min_free_bytes:
+            self.flush()  # the floor leaves room for what waits
             raise DiskFull(f"session {self.name} stops: {self.free_bytes} bytes are free, {self.limits.min_free_bytes} must stay; all events taken so far are on disk")
         known = self._find(message)
         if known is not None:
@@ -151,6 +152,14 @@ class SessionWriter:
         """The last number taken or noted as missing, committed or not; -1 for a stream of which nothing is known."""
         stream = self._books.streams.get((topic, run))
         return -1 if stream is None else stream.last_seq
+
+    def positions(self) -> dict[str, tuple[str, int]]:
+        """Topic to its newest run and the next number of it that is wanted: what to ask the bus for after a restart."""
+        return {stream.topic: (stream.run, stream.last_seq + 1) for stream in self._books.streams.values()}
+
+    def ends(self) -> dict[str, tuple[str, int]]:
+        """Topic to (run, last number taken) of the stream of it that was begun last."""
+        return {topic: (run, stream.last_seq) for (topic, run), stream in self._books.streams.items()}
 
     def set_robot(self, robot: Robot) -> None:
         """Write the robot into session.json. The first Robot message appended does so by itself."""
@@ -232,7 +241,7 @@ class SessionWriter:
         try:
             with self._segment.env.begin(write=True) as txn:
                 for event in self._waiting:
-                    _put(txn, self._segment, event)
+                    put_event(txn, self._segment, event.number, event.record, event.stream, event.message)
                 meta = self._segment.table("meta")
                 for key, value in self._books.changed():
                     txn.put(key, value, db=meta)
@@ -255,7 +264,9 @@ class SessionWriter:
 
     def _trouble(self, error: Exception) -> StorageError:
         text = str(error)
-        if isinstance(error, lmdb.DiskError) or "No space left" in text or "File too large" in text or "quota" in text.lower():
+        # a write cut short for want of room reaches us as a plain I/O error: then the free space tells
+        full = isinstance(error, lmdb.DiskError) or any(word in text for word in ("No space", "quota", "too large"))
+        if full or self.look_at_disk() < self._waiting_bytes + _ROOM:
             return DiskFull(f"session {self.name} stops: {text}; {len(self._waiting)} events are not written, all before them are on disk")
         return StorageError(f"session {self.name} cannot be written: {text}; check the disk under {self.path}")
 
@@ -280,28 +291,3 @@ class SessionWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise StorageError(f"session {self.name} was closed for writing: resume it to go on")
-
-
-def _put(txn: "lmdb.Transaction[bytes]", segment: Segment, event: _Waiting) -> None:
-    """One event and its index entries."""
-    number, envelope, kind = event.number, event.message.envelope, event.message.kind
-    key = NUMBER.pack(number)
-    txn.put(key, event.record, append=True, db=segment.table("events"))
-    txn.put(SEQ_KEY.pack(event.stream, envelope.seq), key, db=segment.table("seq"))
-    txn.put(KIND_KEY.pack(kind.encode(), number), b"", db=segment.table("kind"))
-    if 0 <= envelope.t_ns < MAX_INDEXED:
-        txn.put(TIME_KEY.pack(envelope.t_ns, number), b"", db=segment.table("time"))
-    episode, step = envelope.episode, envelope.step
-    if episode is not None and 0 <= episode < MAX_INDEXED and (step is None or 0 <= step < MAX_INDEXED):
-        txn.put(step_key(kind, episode, step, number), b"", db=segment.table("step"))
-
-
-def _new_header(name: str, codec: str, sync_interval_s: float, source: dict[str, Any]) -> Header:
-    try:
-        version = importlib.metadata.version("toddle-robotics")
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-    return Header(
-        name=name, created=created, toddle=version, codecs=codecs_for(codec), sync_interval_s=sync_interval_s, source=source
-    )

@@ -116,7 +116,8 @@ class WorldModel(nn.Module):
             Block(width, spec.heads, spec.mlp_ratio, cross=True) for _ in range(spec.decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(width)
-        outputs = pixels + (pixels // 3 if spec.target == "delta" else 0)
+        self.gates = int(os.environ.get("GATE", "0")) or pixels // 3
+        outputs = pixels + (self.gates if spec.target == "delta" else 0)
         self.head = nn.Linear(width, outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -166,7 +167,11 @@ class WorldModel(nn.Module):
         answer = self.head(self.decoder_norm(x)).float().unflatten(0, (-1, options))
         if self.spec.target == "full":
             return answer
-        paint, erase = answer.split((self.patches.pixels, self.patches.pixels // 3), dim=-1)
+        paint, erase = answer.split((self.patches.pixels, self.gates), dim=-1)
+        if self.gates == 16:
+            c = torch.arange(self.spec.patch) * 4 // self.spec.patch
+            idx = (c[:, None] * 4 + c).flatten()
+            erase = erase @ torch.nn.functional.one_hot(idx, 16).float().T
         before = last[:, None].unflatten(-1, (-1, 3))
         return (before * (1.0 - erase[..., None]) + paint.unflatten(-1, (-1, 3))).flatten(-2)
 

@@ -212,6 +212,10 @@ class RobotNode(Node):
         else:
             self._new_episode(mark, "by a person")
 
+    def do_reset(self, args: dict[str, Any]) -> None:
+        """End this episode and begin another."""
+        self.do_mark({"mark": "reset"})
+
     # -- publishing -------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -147,6 +147,17 @@ class ReplayBuffer:
             slots[:share] = recent[rng.integers(recent.size, size=share)]
         return self._gather(slots)
 
+    def spread(self, count: int) -> Batch:
+        """At most `count` windows, evenly spread over all transitions held, in order: a fixed sample to score on.
+
+        Raises ValueError when there is no transition yet. The batch's arrays are reused like `sample`'s.
+        """
+        valid = np.flatnonzero(self._valid)
+        if valid.size == 0:
+            raise ValueError("the buffer holds no transition: wait for two consecutive frames and the action between")
+        places = np.linspace(0, valid.size - 1, min(count, valid.size)).round().astype(int)
+        return self._gather(valid[places])
+
     def _gather(self, slots: np.ndarray[Any, Any]) -> Batch:
         """Windows whose last seen frames are in `slots`."""
         size, context = len(slots), self.context

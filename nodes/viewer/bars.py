@@ -23,7 +23,8 @@ def draw_header(brush: Brush, rect: Rect, state: ViewState, now_mono_s: float) -
     x += brush.text("toddle", x, middle, theme.BRAND, theme.BLUE, bold=True) + brush.px(14)
     pills = _pills(state, now_mono_s)
     taken = sum(brush.text_width(text, theme.SMALL, bold=True) + brush.px(30) for text, _, _ in pills)
-    x += brush.text(state.run_name, x, middle + brush.px(1), theme.VALUE, width=max(0, right - x - taken)) + brush.px(14)
+    name_w = max(0, right - x - taken)
+    x += brush.text(state.run_name, x, middle + brush.px(1), theme.VALUE, width=name_w) + brush.px(14)
     for text, shape, colour in pills:
         x += _pill(brush, x, middle, text, shape, colour) + brush.px(8)
 
@@ -82,10 +83,12 @@ def draw_banner(brush: Brush, rect: Rect, state: ViewState) -> None:
     x = rect.x + brush.px(18)
     brush.mark("cross", x + brush.px(2), y, theme.RED)
     x += brush.px(16)
-    x += brush.text(f"{source_name[0]}: {alarm.name.replace('_', ' ')}", x, y, theme.BODY, theme.TEXT, bold=True) + brush.px(14)
+    what = f"{source_name[0]}: {alarm.name.replace('_', ' ')}"
+    x += brush.text(what, x, y, theme.BODY, theme.TEXT, bold=True) + brush.px(14)
     right = rect.right - brush.px(theme.MARGIN)
     if len(state.alarms) > 1:
-        right -= brush.text(f"+{len(state.alarms) - 1} more", right, y, theme.BODY, theme.MUTED, align="right") + brush.px(10)
+        more = f"+{len(state.alarms) - 1} more"
+        right -= brush.text(more, right, y, theme.BODY, theme.MUTED, align="right") + brush.px(10)
     brush.text(alarm.text, x, y, theme.BODY, (250, 214, 200), width=right - x)
 
 
@@ -102,7 +105,7 @@ def draw_nodes(brush: Brush, rect: Rect, state: ViewState, now_mono_s: float) ->
     y = rect.y + brush.px(theme.TITLE_H) / 2 + 1
     for label, at in _COLUMNS:
         brush.text(label, room.x + brush.px(at), y, theme.SMALL, theme.FAINT, align="right")
-    row_h = brush.px(20)
+    row_h = max(brush.px(20), min(brush.px(27), room.h // len(nodes)))
     fitting = max(1, room.h // row_h)
     shown = nodes if len(nodes) <= fitting else nodes[: fitting - 1]
     for index, node in enumerate(shown):
@@ -119,7 +122,8 @@ def _node_row(brush: Brush, row: Rect, node: NodeHealth, now_mono_s: float) -> N
     brush.fill(Rect(row.x, row.bottom - 1, row.w, 1), theme.GRID)
     brush.mark(shape, row.x + brush.px(5), y, colour)
     quiet = condition in ("waiting", "stopped")
-    brush.text(node.name, row.x + brush.px(16), y, theme.BODY, theme.MUTED if quiet else theme.TEXT, width=brush.px(72))
+    shade = theme.MUTED if quiet else theme.TEXT
+    brush.text(node.name, row.x + brush.px(16), y, theme.BODY, shade, width=brush.px(72))
     trouble = condition in ("silent", "paused")
     brush.text(condition, row.x + brush.px(92), y, theme.SMALL, colour if trouble else theme.MUTED, width=brush.px(58))
     if node.status is None:
@@ -143,7 +147,8 @@ def draw_strip(brush: Brush, rect: Rect, state: ViewState, now_mono_s: float) ->
     brush.fill(rect, theme.PANEL)
     brush.outline(rect, theme.BORDER)
     right = rect.right - brush.px(theme.PAD)
-    right -= brush.text(_on_disk(state), right, y, theme.BODY, theme.MUTED, align="right", width=rect.w // 2) + brush.px(20)
+    kept = brush.text(_on_disk(state), right, y, theme.BODY, theme.MUTED, align="right", width=rect.w // 2)
+    right -= kept + brush.px(20)
     x = rect.x + brush.px(theme.PAD)
     toast = state.toast(now_mono_s)
     if state.prompt and not toast:
@@ -181,7 +186,8 @@ def _on_disk(state: ViewState) -> str:
 
 def draw_footer(brush: Brush, rect: Rect, state: ViewState) -> None:
     """The keys, evenly spread."""
-    items = [(key.cap, "go on" if key.command == "pause" and state.paused else key.label) for key in KEYS if key.cap != "arrows"]
+    rows = [key for key in KEYS if key.cap != "arrows"]  # the digits' label stands for both
+    items = [(key.cap, "go on" if key.command == "pause" and state.paused else key.label) for key in rows]
     cap_pad, gap = brush.px(5), brush.px(5)
     widths = [
         max(brush.text_width(cap, theme.SMALL), brush.px(7)) + 2 * cap_pad + gap + brush.text_width(label, theme.SMALL)

@@ -13,7 +13,8 @@ import numpy as np
 
 from nodes.viewer import theme
 from nodes.viewer.bars import draw_banner, draw_footer, draw_header, draw_help, draw_nodes, draw_strip
-from nodes.viewer.pictures import draw_error, draw_history, draw_now, draw_predictions
+from nodes.viewer.history import draw_history
+from nodes.viewer.pictures import draw_error, draw_now, draw_predictions
 from nodes.viewer.plots import draw_loss, draw_skill
 from nodes.viewer.state import ViewState
 from nodes.viewer.widgets import Brush, Rect
@@ -54,7 +55,7 @@ def layout(size: tuple[int, int], scale: float, alarmed: bool) -> Layout:
         top = banner.bottom + gap
     footer = Rect(margin, height - px(theme.FOOTER_H) - px(4), width - 2 * margin, px(theme.FOOTER_H))
     strip = Rect(margin, footer.y - px(4) - px(theme.STRIP_H), width - 2 * margin, px(theme.STRIP_H))
-    lower_h = px(theme.LOWER_H)
+    lower_h = max(px(theme.LOWER_H), (strip.y - header.bottom) * 37 // 100)
     lower = strip.y - gap - lower_h
     upper_h = lower - gap - top
     left_w, right_w = px(theme.LEFT_W), px(theme.RIGHT_W)

@@ -11,8 +11,8 @@ class ViewerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `size` is width and height in pixels. `window`: True asks for one and fails without a display, False
     never opens one, None opens one where a display answers and writes PNG files elsewhere. `png_every_s`
-    is the shortest time between two `latest.png`; 0 writes no PNG while a window is open. `context` is how
-    many frames before the newest one the history shows.
+    is the shortest time between two `latest.png`; with 0 it is written at the end only. `mp4` writes a video of
+    the pictures at `mp4_rate_hz`. `context` is how many frames before the newest one the history shows.
     """
 
     rate_hz: float = 30.0
@@ -28,7 +28,7 @@ class ViewerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         width, height = self.size
         if not 0 < self.rate_hz <= 240 or not 0 < self.mp4_rate_hz <= 240:
-            raise ValueError(f"rate_hz {self.rate_hz} and mp4_rate_hz {self.mp4_rate_hz}: give rates above 0, up to 240")
+            raise ValueError(f"rate_hz {self.rate_hz}, mp4_rate_hz {self.mp4_rate_hz}: give rates above 0, up to 240")
         if not (640 <= width <= 3840 and 360 <= height <= 2160):
             raise ValueError(f"size {width}x{height}: give 640x360 to 3840x2160 pixels")
         if self.png_every_s < 0:

@@ -49,7 +49,7 @@ KEYS: tuple[Key, ...] = (
     Key(keys=tuple("0123456789"), cap="0-9", label="drive", what="choose this candidate action",
         node_kind="predictor", command="drive"),
     Key(keys=("left", "right", "up", "down"), cap="arrows", label="drive",
-        what="choose the lowest or highest action: left, right by the first number, down, up by the second",
+        what="choose the lowest, highest first number (left, right) or second (down, up)",
         node_kind="predictor", command="drive"),
     Key(keys=("y",), cap="y", label="yes", what="agree to the action that was asked about",
         node_kind="predictor", command="confirm", args={"index": None}),

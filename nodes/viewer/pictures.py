@@ -1,21 +1,16 @@
-"""The panels with pictures: now, predictions for every action, their error, and the history canvas."""
+"""The panels with pictures: now, predictions for every action, and their error."""
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from nodes.viewer import theme
+from nodes.viewer.labels import action_label, aside, digit, fitting_label, or_dash, swatch, tag
 from nodes.viewer.records import SeenError, SeenFrame, SeenPrediction
 from nodes.viewer.state import ViewState
 from nodes.viewer.theme import Colour
 from nodes.viewer.widgets import Brush, Rect, best_grid, fit_size, number
-from protocol.messages import Action
-from worldmodel.canvas import action_colour, canvas, masked_frame
-from worldmodel.spec import ActionSpace
 
 MAX_SHOWN = 9
 AMPLIFY = 4
-_NO_SPACE = ActionSpace(("action",), ((0.0,),))
 
 
 def draw_now(brush: Brush, rect: Rect, state: ViewState) -> None:
@@ -26,7 +21,7 @@ def draw_now(brush: Brush, rect: Rect, state: ViewState) -> None:
         missing = state.has_kind("robot") is False
         brush.note("no robot in this graph" if missing else "waiting for the first frame", room)
         return
-    _aside(brush, rect, f"episode {_or_dash(frame.episode)}   step {_or_dash(frame.step)}")
+    aside(brush, rect, f"episode {or_dash(frame.episode)}   step {or_dash(frame.step)}")
     caption_h = brush.px(18)
     place = brush.paste(("frame", frame.serial), frame.picture, Rect(room.x, room.y, room.w, room.h - caption_h))
     if state.paused:
@@ -35,14 +30,14 @@ def draw_now(brush: Brush, rect: Rect, state: ViewState) -> None:
     taken = state.action_after(before) if before is not None else None
     y = room.bottom - caption_h / 2 + brush.px(4)
     if taken is not None:
-        x = room.x + _swatch(brush, room.x, y, taken.action, state)
+        x = room.x + swatch(brush, room.x, y, taken.action, state)
         ending = "" if taken.success else ", failed"
         text = f"after {action_label(taken.action)}, by {taken.by}{' (safe action)' if taken.safe else ''}{ending}"
         brush.text(text, x, y, theme.SMALL, theme.MUTED if taken.success else theme.AMBER, width=room.right - x)
     elif len(frame.images) > 1:
         brush.text("cameras: " + ", ".join(frame.images), room.x, y, theme.SMALL, theme.FAINT, width=room.w)
     if frame.held_out:
-        _tag(brush, place.x + brush.px(6), place.y + brush.px(6), "held out", theme.PINK)
+        tag(brush, place.x + brush.px(6), place.y + brush.px(6), "held out", theme.PINK)
 
 
 def draw_predictions(brush: Brush, rect: Rect, state: ViewState) -> None:
@@ -54,9 +49,10 @@ def draw_predictions(brush: Brush, rect: Rect, state: ViewState) -> None:
         brush.note("no predictor in this graph" if missing else "waiting for the first prediction", room)
         return
     body = seen.body
-    behind = state.frame.step - seen.step if _comparable(state.frame, seen) else 0
+    behind = _steps_behind(state.frame, seen)
     late = f"   {behind} step{'s' * (behind > 1)} behind" if behind > 0 else ""
-    _aside(brush, rect, f"from step {_or_dash(seen.step)}   weights v{body.weights_version}   {body.latency_ms:.0f} ms{late}")
+    made = f"from step {or_dash(seen.step)}   weights v{body.weights_version}   {body.latency_ms:.0f} ms"
+    aside(brush, rect, made + late)
     shown = _shown(len(body.candidates), body.chosen)
     more = len(body.candidates) - len(shown)
     cells = len(shown) + (more > 0)
@@ -94,25 +90,26 @@ def _candidate(
     else:
         brush.fill(picture, theme.RAISED)
         brush.note("no model", picture)
+    brush.outline(picture, theme.BLUE if chosen else theme.BORDER, brush.px(3) if chosen else 1)
     y = cell.bottom - brush.px(10)
-    width = max(size[0], min(cell.w, brush.px(120)))
+    width = max(size[0], min(cell.w, brush.px(190)))
     left = cell.x + (cell.w - width) // 2
     right = left + width
-    if chosen:
-        brush.outline(picture, theme.BLUE, brush.px(3))
-        if width >= brush.px(150):
-            right -= brush.text("chosen", right, y, theme.SMALL, theme.BLUE, bold=True, align="right") + brush.px(6)
-    else:
-        brush.outline(picture, theme.BORDER)
-    if index < len(body.uncertainty) and width >= brush.px(110):
-        text = f"+-{number(body.uncertainty[index], 2)}"
-        right -= brush.text(text, right, y, theme.SMALL, theme.MUTED, align="right") + brush.px(6)
-    left += _digit(brush, left, y, index, chosen)
-    left += _swatch(brush, left, y, body.candidates[index], state)
-    label = action_label(body.candidates[index])
-    if brush.text_width(label, theme.BODY) > right - left:
-        label = action_label(body.candidates[index], short=True)
-    brush.text(label, left, y, theme.BODY, theme.TEXT if chosen else theme.MUTED, bold=chosen, width=right - left)
+    left += digit(brush, left, y, index, chosen)
+    left += swatch(brush, left, y, body.candidates[index], state)
+    colour = theme.TEXT if chosen else theme.MUTED
+    label = fitting_label(brush, body.candidates[index], theme.BODY, right - left)
+    left += brush.text(label, left, y, theme.BODY, colour, bold=chosen) + brush.px(12)
+    extras = [("chosen", theme.BLUE)] if chosen else []
+    if index < len(body.uncertainty) and width >= brush.px(180):
+        extras.insert(0, (f"u {number(body.uncertainty[index], 2)}", theme.MUTED))
+    for text, shade in extras:
+        if brush.text_width(text, theme.SMALL) <= right - left:
+            right -= brush.text(text, right, y, theme.SMALL, shade, align="right") + brush.px(8)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 100 else f"{min(ratio, 99_999):,.0f}"
 
 
 def draw_error(brush: Brush, rect: Rect, state: ViewState) -> None:
@@ -123,14 +120,16 @@ def draw_error(brush: Brush, rect: Rect, state: ViewState) -> None:
         missing = state.has_kind("predictor") is False
         brush.note("no predictor in this graph" if missing else "waiting for the frame after a prediction", room)
         return
-    _aside(brush, rect, f"step {_or_dash(error.key[1])}, then   x{AMPLIFY}")
+    step = None if error.key[1] is None else error.key[1] + 1
+    aside(brush, rect, f"step {or_dash(step)}   shown x{AMPLIFY}")
     height, width = error.heat.shape
     image_w, image_h = fit_size(width, height, round(room.w * 0.56), room.h)
     hot = brush.heat(("heat", error.serial), error.heat, AMPLIFY)
     picture = Rect(room.x, room.y + (room.h - image_h) // 2, image_w, image_h)
     brush.put(brush.fitted(("error", error.serial), hot, image_w, image_h), picture.x, picture.y)
     brush.outline(picture, theme.BORDER)
-    _error_numbers(brush, Rect(picture.right + brush.px(14), room.y, room.right - picture.right - brush.px(14), room.h), error, state)
+    left = picture.right + brush.px(14)
+    _error_numbers(brush, Rect(left, room.y, room.right - left, room.h), error, state)
 
 
 def _error_numbers(brush: Brush, room: Rect, error: SeenError, state: ViewState) -> None:
@@ -152,7 +151,7 @@ def _error_numbers(brush: Brush, room: Rect, error: SeenError, state: ViewState)
         brush.text(line, room.x, y, theme.SMALL, colour, width=room.w)
         y += brush.px(15)
     y += brush.px(6)
-    left = room.x + _swatch(brush, room.x, y, error.action, state)
+    left = room.x + swatch(brush, room.x, y, error.action, state)
     brush.text(action_label(error.action), left, y, theme.SMALL, theme.MUTED, width=room.right - left)
 
 
@@ -163,84 +162,8 @@ def _verdict(error: SeenError) -> tuple[tuple[str, ...], Colour]:
         return (("exact",), theme.TEAL)
     ratio = error.copy_last_mse / error.mse
     if ratio >= 1:
-        return ((f"{number(ratio)} times better", "than copy-last"), theme.TEAL)
-    return ((f"{number(1 / ratio)} times worse", "than copy-last"), theme.RED)
-
-
-def draw_history(brush: Brush, rect: Rect, state: ViewState) -> None:
-    """The canvas: the last frames side by side, actions as bars between them, the prediction last."""
-    room = brush.panel(rect, "History")
-    newest = state.frame
-    if newest is None:
-        brush.note("frames appear here side by side, actions as bars between them", room)
-        return
-    slots = _slots(state, newest)
-    count, label_h = len(slots), brush.px(18)
-    separator = brush.px(8)
-    w, h = fit_size(
-        newest.picture.shape[1], newest.picture.shape[0], (room.w - separator * (count - 1)) // count, room.h - label_h
-    )
-    images = [
-        masked_frame(h, w) if image is None else brush.fitted((kind, serial), image, w, h)
-        for kind, serial, image, _ in slots
-    ]
-    space = state.space or _NO_SPACE
-    picture = canvas(np.stack(images), _bars(state, slots, space), space, separator)
-    place = room.middle(picture.shape[1], picture.shape[0] + label_h)
-    brush.put(picture, place.x, place.y)
-    for index, (kind, _, image, label) in enumerate(slots):
-        slot = Rect(place.x + index * (w + separator), place.y, w, h)
-        predicted = kind == "next"
-        if predicted and image is not None:
-            brush.outline(slot, theme.BLUE, brush.px(2))
-        colour = theme.BLUE if predicted and image is not None else theme.MUTED if image is not None else theme.FAINT
-        brush.text(label, slot.x + w / 2, slot.bottom + label_h / 2 + brush.px(2), theme.SMALL, colour, align="middle", width=w)
-
-
-Slot = tuple[str, object, np.ndarray | None, str]
-"""What it is ("frame", "next" or ""), its key among kept pictures, its picture (None: masked), its label."""
-
-
-def _slots(state: ViewState, newest: SeenFrame) -> list[Slot]:
-    """One slot per frame of the context, empty ones first, and one for the prediction of the chosen action."""
-    empty = state.context + 1 - len(state.frames)
-    slots: list[Slot] = [("", None, None, "-")] * empty
-    slots += [("frame", frame.serial, frame.picture, _or_dash(frame.step)) for frame in state.frames]
-    seen = state.prediction
-    if seen is not None and seen.key == newest.key and seen.pictures and seen.body.chosen in range(len(seen.pictures)):
-        chosen = seen.body.chosen
-        slots.append(("next", (seen.serial, chosen), seen.pictures[chosen], f"{_next_step(newest)} predicted"))
-    elif state.has_kind("predictor"):
-        slots.append(("", None, None, f"{_next_step(newest)} to come"))
-    return slots
-
-
-def _bars(state: ViewState, slots: Sequence[Slot], space: ActionSpace) -> np.ndarray:
-    """The action after each slot but the last, float32 [slots - 1, D]; NaN where it is not known."""
-    rows = np.full((len(slots) - 1, len(space.names)), np.nan, dtype=np.float32)
-    frames = list(state.frames)
-    first = state.context + 1 - len(frames)
-    for index, frame in enumerate(frames):
-        after = frames[index + 1] if index + 1 < len(frames) else None
-        if after is not None and frame.step is not None and after.step != frame.step + 1:
-            continue  # frames between were skipped: no single action lies here
-        taken = state.action_after(frame)
-        action = taken.action if taken is not None else None
-        seen = state.prediction
-        if action is None and after is None and seen is not None and seen.key == frame.key and seen.body.chosen is not None:
-            action = seen.body.candidates[seen.body.chosen] if seen.body.chosen < len(seen.body.candidates) else None
-        if action is not None and first + index < len(rows):
-            rows[first + index] = [action.get(name, np.nan) for name in space.names]
-    return rows
-
-
-def action_label(action: Action, short: bool = False) -> str:
-    """An action in words: "steer +0.30  throttle +0.50", or only its numbers."""
-    if len(action) == 1 and not short:
-        name, value = next(iter(action.items()))
-        return f"{name} {value:g}"
-    values = {name: f"{value:+.2f}" for name, value in action.items()}
-    return "  ".join(values.values()) if short else "  ".join(f"{name} {text}" for name, text in values.items())
+        return ((f"{_times(ratio)} times better", "than copy-last"), theme.TEAL)
+    return ((f"{_times(1 / ratio)} times worse", "than copy-last"), theme.RED)
 
 
 def _shown(count: int, chosen: int | None) -> list[int]:
@@ -253,50 +176,8 @@ def _shown(count: int, chosen: int | None) -> list[int]:
     return shown
 
 
-def _aside(brush: Brush, rect: Rect, text: str) -> None:
-    """Muted text at the right end of a panel's title row."""
-    y = rect.y + brush.px(theme.TITLE_H) / 2 + 1
-    brush.text(text, rect.right - brush.px(theme.PAD), y, theme.SMALL, theme.MUTED, align="right")
-
-
-def _swatch(brush: Brush, x: int, y: float, action: Action, state: ViewState) -> int:
-    """The action's colours as in the history's bars; returns the pixels taken."""
-    space = state.space
-    if space is None or any(name not in action for name in space.names):
+def _steps_behind(frame: SeenFrame | None, seen: SeenPrediction) -> int:
+    """How many steps the newest frame is ahead of the frame that was predicted from."""
+    if frame is None or frame.step is None or seen.step is None or frame.episode != seen.episode:
         return 0
-    colours = action_colour(np.asarray([action[name] for name in space.names], dtype=np.float32), space)
-    w, h = brush.px(5), brush.px(11)
-    top = round(y) - h // 2
-    for index, colour in enumerate(colours):
-        y0, y1 = top + h * index // len(colours), top + h * (index + 1) // len(colours)
-        brush.fill(Rect(x, y0, w, y1 - y0), colour)
-    return w + brush.px(6)
-
-
-def _digit(brush: Brush, x: int, y: float, index: int, chosen: bool) -> int:
-    """The key that chooses this candidate; returns the pixels taken."""
-    size = brush.px(15)
-    box = Rect(x, round(y) - size // 2, size, size)
-    brush.fill(box, theme.BLUE if chosen else theme.RAISED)
-    colour = theme.BACKGROUND if chosen else theme.MUTED
-    brush.text(str(index), box.x + size / 2, y, theme.SMALL, colour, bold=chosen, align="middle")
-    return size + brush.px(6)
-
-
-def _tag(brush: Brush, x: int, y: int, text: str, colour: Colour) -> None:
-    """A small filled label on a picture."""
-    h, pad = brush.px(16), brush.px(5)
-    brush.fill(Rect(x, y, brush.text_width(text, theme.SMALL) + 2 * pad, h), colour)
-    brush.text(text, x + pad, y + h / 2, theme.SMALL, theme.BACKGROUND)
-
-
-def _comparable(frame: SeenFrame | None, seen: SeenPrediction) -> bool:
-    return frame is not None and frame.step is not None and seen.step is not None and frame.episode == seen.episode
-
-
-def _next_step(frame: SeenFrame) -> str:
-    return "-" if frame.step is None else str(frame.step + 1)
-
-
-def _or_dash(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
+    return max(0, frame.step - seen.step)

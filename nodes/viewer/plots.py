@@ -31,7 +31,7 @@ LIVE = (
 )  # fmt: skip
 SKILL = (
     Series("hit_at_3px", "hit", theme.YELLOW), Series("cf_accuracy", "cf", theme.TEAL),
-    Series("skill_action_blind", "blind", theme.PINK), Series("skill_copy_last", "skill", theme.BLUE),
+    Series("skill_action_blind", "vs blind", theme.PINK), Series("skill_copy_last", "skill", theme.BLUE),
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def draw_loss(brush: Brush, rect: Rect, state: ViewState) -> None:
     low = float(np.floor(min(ys.min() for _, _, ys in lines) + 1e-9))
     high = float(max(low + 1, np.ceil(max(ys.max() for _, _, ys in lines) - 1e-9)))
     step = max(1, int(np.ceil((high - low) / 4)))
-    marks = [(level, f"1e{level:.0f}") for level in np.arange(low, high + 0.5, step)]
+    marks = [(float(level), f"1e{level}") for level in range(int(low), int(high) + 1, step)]
     _plot(brush, room, lines, (low, high), marks)
 
 
@@ -66,7 +66,8 @@ def draw_skill(brush: Brush, rect: Rect, state: ViewState) -> None:
     below = min(float(ys.min()) for _, _, ys in lines)
     low = _SKILL_FLOOR if below < -0.02 else 0.0
     lines = [(s, xs, np.clip(ys, low, 1.0)) for s, xs, ys in lines]
-    marks = [(level, f"{level:g}") for level in ((-0.5, 0.0, 0.5, 1.0) if low < 0 else (0.0, 0.25, 0.5, 0.75, 1.0))]
+    levels = (-0.5, 0.0, 0.5, 1.0) if low < 0 else (0.0, 0.25, 0.5, 0.75, 1.0)
+    marks = [(level, f"{level:g}") for level in levels]
     _plot(brush, room, lines, (low, 1.0), marks)
 
 
@@ -97,7 +98,7 @@ def _plot(
 
     for value, label in marks:
         y = round(float(to_y(value)))
-        brush.fill(Rect(area.x, y, area.w, 1), theme.BORDER if value == 0 and low < 0 else theme.GRID)
+        brush.fill(Rect(area.x, y, area.w, 1), theme.FAINT if value == 0 and low < 0 else theme.GRID)
         brush.text(label, area.x - brush.px(6), y, theme.SMALL - 1, theme.FAINT, align="right")
     for at_s in _time_ticks(end_s):
         x = area.x + round(at_s / end_s * (area.w - 1))

@@ -27,18 +27,19 @@ def images_of(arrays: Mapping[str, np.ndarray], prefix: str, ndim: int) -> dict[
 
 
 def stack_cameras(images: Sequence[UInt8Array]) -> UInt8Array:
-    """Pictures [H, W(, 3)] -> one, stacked; narrower ones are widened to the widest (nearest neighbour)."""
+    """Pictures [H, W(, 3)] -> one, stacked with a dark line between; narrower ones are widened (nearest neighbour)."""
     if len(images) == 1:
         return images[0]
     width = max(image.shape[1] for image in images)
-    rows = []
+    rows: list[UInt8Array] = []
     for image in images:
         height = max(1, round(image.shape[0] * width / image.shape[1]))
         if (height, width) != image.shape[:2]:
             ys = np.arange(height) * image.shape[0] // height
             xs = np.arange(width) * image.shape[1] // width
             image = image[ys[:, None], xs[None, :]]
-        rows.append(image)
+        line = np.zeros((max(1, width // 80), *image.shape[1:]), dtype=np.uint8)
+        rows += [line, image] if rows else [image]
     return np.concatenate(rows, axis=0)
 
 

@@ -1,7 +1,7 @@
 """What the viewer knows: fed by messages, drawn by `compose`. No clock, no sockets, numpy only.
 
     state = ViewState(run_name="first light", nodes={"robot": "robot", "predictor": "predictor"})
-    state.update(message, now_mono_s)      # robot, episode, frame, action, prediction, metrics, status, committed, alarm
+    state.update(message, now_mono_s)      # any message; kinds that are not shown are ignored
     state.prompt = "step 12: forward?  y yes, 0-9 another action"
 
 Memory is bounded: the last `context + 1` frames, a few predictions, curves thinned to `curve_points`.

@@ -73,8 +73,8 @@ class TextBank:
         ink = self._inks.get(key)
         if ink is None:
             cover = _render(text, size, bold).astype(np.uint16)
-            cover += cover >> 7  # 0..256, so that a shift by 8 bits divides
-            ink = self._inks[key] = (cover * np.asarray(colour, dtype=np.uint16), np.repeat(256 - cover, 3, axis=2))
+            cover = cover + cover // 128  # 0..256, so that a shift by 8 bits divides
+            ink = self._inks[key] = (cover * np.asarray(colour, dtype=np.uint16), np.repeat(np.uint16(256) - cover, 3, axis=2))
             if len(self._inks) > self._limit:
                 self._inks.popitem(last=False)
         else:
@@ -98,7 +98,7 @@ def _render(text: str, size: float, bold: bool) -> UInt8Array:
     large = np.zeros((shape[0] * _OVERSAMPLE, shape[1] * _OVERSAMPLE), dtype=np.uint8)
     baseline = round((half + 0.35 * size) * _OVERSAMPLE)
     cv2.putText(large, text, (pad * _OVERSAMPLE, baseline), _FONT, scale, 255, thickness, cv2.LINE_AA)
-    return cv2.resize(large, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)[..., None]
+    return np.asarray(cv2.resize(large, shape[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)[..., None]
 
 
 def _blend(picture: UInt8Array, ink: Ink, x: int, y: int) -> None:

@@ -1,4 +1,4 @@
-"""Colours (RGB) and measures (pixels at 1280x720) of the viewer: dark, calm, and readable without telling red from green."""
+"""Colours (RGB) and measures (pixels at 1280x720): dark, calm, readable without telling red from green."""
 
 Colour = tuple[int, int, int]
 

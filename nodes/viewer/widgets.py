@@ -93,7 +93,8 @@ class Brush:
         made = self._kept.get(full)
         if made is None:
             grows = w >= image.shape[1] and h >= image.shape[0]
-            made = cv2.resize(image, (w, h), interpolation=cv2.INTER_NEAREST if grows else cv2.INTER_AREA)
+            way = cv2.INTER_NEAREST if grows else cv2.INTER_AREA
+            made = np.asarray(cv2.resize(image, (w, h), interpolation=way), dtype=np.uint8)
             self._keep(full, made)
         else:
             self._kept.move_to_end(full)
@@ -113,7 +114,7 @@ class Brush:
         made = self._kept.get(key)
         if made is None:
             bgr = cv2.applyColorMap(cv2.convertScaleAbs(values, alpha=gain), cv2.COLORMAP_INFERNO)
-            made = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            made = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
             self._keep(key, made)
         return made
 
@@ -168,7 +169,10 @@ def fit_size(w: int, h: int, room_w: int, room_h: int) -> tuple[int, int]:
 
 
 def best_grid(count: int, w: int, h: int, room: Rect, gap: int, extra_h: int) -> tuple[int, int]:
-    """Columns and rows that show `count` pictures of w x h largest, each with `extra_h` pixels of label."""
+    """Columns and rows that show `count` pictures of w x h largest, each with `extra_h` pixels of label.
+
+    Among those that are nearly as large, the one with the fewest empty places.
+    """
 
     def zoom(columns: int) -> float:
         rows = -(-count // columns)
@@ -176,7 +180,9 @@ def best_grid(count: int, w: int, h: int, room: Rect, gap: int, extra_h: int) ->
         cell_h = (room.h - gap * (rows - 1)) / rows - extra_h
         return min(cell_w / w, cell_h / h)
 
-    columns = max(range(1, count + 1), key=lambda n: (round(zoom(n), 3), n))
+    zooms = {columns: zoom(columns) for columns in range(1, count + 1)}
+    good = [columns for columns, z in zooms.items() if z >= 0.94 * max(zooms.values())]
+    columns = min(good, key=lambda n: (-(-count // n) * n - count, -zooms[n], n))
     return columns, -(-count // columns)
 
 

@@ -1,0 +1,148 @@
+"""`toddle launch`, without its command line: from options to an exit code."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from rich.console import Console
+
+from launch import endpoints, rundir
+from launch.board import Board
+from launch.check import LAUNCHER, Kinds
+from launch.dryrun import Estimate, describe
+from launch.errors import LaunchError
+from launch.fleet import Argv, Fleet
+from launch.graph import Graph, resolve, table, wirings
+from launch.loader import Launch, load
+from launch.screen import LiveScreen, PlainScreen, open_screen
+from launch.summary import Summary, summarise
+from launch.stopping import Limits
+from launch.supervisor import EXIT_FAILED, End, Supervisor
+from launch.words import tell
+from protocol.bus import Bus
+from protocol.errors import ProtocolError
+from protocol.wiring import Endpoints, Wiring
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says."""
+
+    file: Path
+    sets: Sequence[str] = ()
+    name: str = ""
+    runs: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    tcp: bool = False
+    time_limit_s: float | None = None
+    command: Sequence[str] = ()
+
+
+class Hooks(msgspec.Struct, frozen=True, kw_only=True):
+    """What the launcher is given by those who know the nodes, and what tests replace."""
+
+    kinds: Kinds = {}
+    estimates: Mapping[str, Estimate] = {}
+    argv: Argv | None = None
+    limits: Limits = Limits()
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A checked graph and the run it is for."""
+
+    launch: Launch
+    graph: Graph
+    name: str
+    folder: Path
+
+
+class _Closes(Protocol):
+    def close(self) -> object: ...
+
+
+def plan(options: Options, hooks: Hooks) -> Plan:
+    """Reads and checks everything that can be checked before something is made."""
+    folder = rundir.root(options.runs)
+    name = options.name or rundir.default_name(options.file, folder)
+    given = {"run": name, "run_dir": str((folder / name).absolute())}
+    launch = load(options.file, options.sets, given)
+    if options.tcp:
+        launch = msgspec.structs.replace(launch, spec=msgspec.structs.replace(launch.spec, transport="tcp"))
+    graph = resolve(launch, hooks.kinds)
+    if options.time_limit_s is not None:
+        graph = msgspec.structs.replace(graph, time_limit_s=options.time_limit_s)
+    return Plan(launch, graph, name, folder)
+
+
+def dry_run(options: Options, hooks: Hooks) -> str:
+    """What would start, in words."""
+    made = plan(options, hooks)
+    sockets = None if endpoints.wants_tcp(made.launch) else endpoints.planned_folder()
+    ends = endpoints.assign(made.launch, sockets)
+    return describe(made.graph, ends, str(made.folder / made.name), hooks.estimates)
+
+
+def run(options: Options, hooks: Hooks, console: Console) -> int:
+    """A whole run; returns its exit code."""
+    made = plan(options, hooks)
+    sockets = None if endpoints.wants_tcp(made.launch) else endpoints.private_folder()
+    try:
+        ends = endpoints.assign(made.launch, sockets)
+        path = rundir.make(made.folder, made.name, resume=options.resume, overwrite=options.overwrite)
+        return _run_in(path, made, ends, options, hooks, console)
+    finally:
+        if sockets is not None:
+            shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _run_in(
+    path: Path, made: Plan, ends: dict[str, Endpoints], options: Options, hooks: Hooks, console: Console
+) -> int:
+    graph = made.graph
+    wiring = wirings(graph, ends, made.name, path)
+    versions = rundir.write(path, graph, wiring, table(graph, wiring, os.getpid()), options.command)
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    board = Board(graph)
+    end, forced, screen = _supervise(path, graph, board, wiring[LAUNCHER], hooks, console)
+    summary = summarise(
+        board, end, name=made.name, started=started, versions=versions, command=list(options.command), forced=forced
+    )
+    summary.write(path / "summary.json")
+    _farewell(console, summary, end, board, path)
+    return summary.exit_code
+
+
+def _supervise(
+    path: Path, graph: Graph, board: Board, own: Wiring, hooks: Hooks, console: Console
+) -> tuple[End, list[str], LiveScreen | PlainScreen]:
+    bus = Bus(own)
+    try:
+        bus.start()
+    except ProtocolError as error:
+        raise LaunchError("", 0, f"launcher: {error}") from None
+    screen = open_screen(console)
+    supervisor = Supervisor(graph, Fleet(graph, board, path, hooks.argv), bus, screen, hooks.limits)
+    try:
+        bus.subscribe()
+        end = supervisor.run()
+    except LaunchError as error:
+        end = End("failed", EXIT_FAILED, str(error))
+    finally:
+        board.phase = "done"
+        screen.update(board, supervisor.clock())
+        screen.close()
+        bus.close(0.5)
+    return end, supervisor.forced, screen
+
+
+def _farewell(console: Console, summary: Summary, end: End, board: Board, path: Path) -> None:
+    try:
+        where = str(path.relative_to(Path.cwd()))
+    except ValueError:
+        where = str(path)
+    console.print()
+    console.print(tell(summary, end.why, board.committed, where), markup=False, highlight=False, soft_wrap=True)

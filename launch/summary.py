@@ -1,0 +1,199 @@
+"""`runs/<name>/summary.json`: how a run went, for scripts. Its schema is `docs/summary.schema.json`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from launch.board import Board, NodeView
+from launch.supervisor import EXIT_DONE, EXIT_LOST, End, Outcome
+from protocol.messages import TopicCount
+
+MARKS_S = (30, 60, 120, 240)
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """One subscriber's books on one topic: published = received + skipped + lost.
+
+    `published` counts up to the moment when the subscriber left, if it left before the publisher.
+    """
+
+    published: int
+    received: int
+    skipped: int
+    lost: int
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """On the held-out probe; null where a score does not apply."""
+
+    cf_accuracy: float | None = None
+    hit_at_3px: float | None = None
+    skill_copy_last: float | None = None
+    skill_action_blind: float | None = None
+    prediction_error: float | None = None
+
+
+class ScoresAt(Scores, frozen=True, kw_only=True):
+    """Scores some seconds after the first frame, with the robot's steps and the trainer's samples then."""
+
+    steps: int
+    samples: int
+
+
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
+    """Scores at 30, 60, 120 and 240 s; null for those that the run did not reach."""
+
+    s30: ScoresAt | None = msgspec.field(default=None, name="30")
+    s60: ScoresAt | None = msgspec.field(default=None, name="60")
+    s120: ScoresAt | None = msgspec.field(default=None, name="120")
+    s240: ScoresAt | None = msgspec.field(default=None, name="240")
+
+
+class NodeEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node's processes ended, oldest first (negative: the signal), and how often it was restarted."""
+
+    kind: str
+    exit_codes: list[int]
+    restarts: int
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The summary of one run, live or replayed.
+
+    `seconds` runs from the moment when all nodes were told to go until the stop. `steps` and `episodes`
+    are the robot's, `samples` the trainer's. `topics` maps topic and subscriber to counts. `notes` are
+    things a person should know, such as a node that was killed and whose last messages nobody counted.
+    """
+
+    name: str
+    started: str
+    outcome: Outcome
+    exit_code: int
+    seconds: float
+    steps: int
+    episodes: int
+    samples: int
+    samples_per_s: float
+    session: str | None
+    topics: dict[str, dict[str, Count]]
+    scores: Scores
+    scores_at: Marks
+    versions: dict[str, str]
+    command: list[str]
+    nodes: dict[str, NodeEnd]
+    notes: list[str] = []
+
+    def write(self, path: Path) -> None:
+        """Whole or not at all."""
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+        part.replace(path)
+
+
+def summarise(
+    board: Board, end: End, *, name: str, started: str, versions: dict[str, str], command: list[str], forced: list[str]
+) -> Summary:
+    """The summary of a run that ended with `end`; what was lost changes its outcome."""
+    topics: dict[str, dict[str, Count]] = {}
+    problems: list[str] = []
+    for topic, subscriber, count, problem in _books(board):
+        topics.setdefault(topic, {})[subscriber] = count
+        problems += [problem] if problem else []
+    problems += _unsaid(board)
+    lost = bool(problems) or any(EXIT_LOST in view.exit_codes[-1:] for view in board.nodes.values())
+    outcome, code = (end.outcome, end.exit_code)
+    if lost and code == EXIT_DONE:
+        outcome, code = "lost", EXIT_LOST
+    trainer, robot = board.metrics_of("trainer"), board.metrics_of("robot")
+    seconds = board.seconds(board.ended_s or 0.0)
+    samples = trainer.get("samples", 0.0)
+    return Summary(
+        name=name, started=started, outcome=outcome, exit_code=code, seconds=round(seconds, 3), steps=int(board.steps),
+        episodes=int(robot.get("episodes", 0)), samples=int(samples),
+        samples_per_s=round(trainer.get("samples_per_s", samples / seconds if seconds else 0.0), 1),
+        session=board.committed.session if board.committed else None, topics=topics,
+        scores=_scores({**_error_of(board.metrics_of("predictor")), **trainer}),
+        scores_at=_marks(board), versions=versions, command=command,
+        nodes={v.name: NodeEnd(kind=v.kind, exit_codes=v.exit_codes, restarts=v.restarts) for v in board.nodes.values()},
+        notes=[*problems, *(f"{one} did not stop when asked and was ended" for one in forced), *_deaths(board)],
+    )  # fmt: skip
+
+
+def _books(board: Board) -> Iterator[tuple[str, str, Count, str]]:
+    """Topic, subscriber, count, and what is wrong with it."""
+    for view in board.nodes.values():
+        for topic, said in sorted(view.status.counts.items()) if view.status else ():
+            source = board.nodes.get(topic.partition("/")[2])
+            count, unaccounted = _close_books(topic, said, view, source)
+            problem = ""
+            if said.published != said.received + said.skipped + said.lost:
+                problem = f"{view.name}: the books on {topic} do not balance: {count}"
+            elif said.lost or unaccounted:
+                problem = f"{view.name} lost {count.lost} of {count.published} messages of {topic}"
+            yield topic, view.name, count, problem
+
+
+def _close_books(topic: str, said: TopicCount, view: NodeView, source: NodeView | None) -> tuple[Count, int]:
+    """A subscriber's counts held against the publisher's last word, where it came before theirs."""
+    published, skipped, lost = said.published, said.skipped, said.lost
+    short = 0
+    if source is not None and _heard_all(view, source):
+        short = max(_told(topic, source) - published, 0)
+        published += short
+        skipped, lost = (skipped, lost + short) if said.lane == "reliable" else (skipped + short, lost)
+    count = Count(published=published, received=said.received, skipped=skipped, lost=lost)
+    return count, short if said.lane == "reliable" else 0
+
+
+def _heard_all(view: NodeView, source: NodeView) -> bool:
+    """Whether the subscriber stayed until after the publisher's last word, and both lived through."""
+    if not (view.final and source.final) or view.restarts or source.restarts:
+        return False
+    return view.seen_s is not None and source.seen_s is not None and view.seen_s > source.seen_s
+
+
+def _told(topic: str, source: NodeView) -> int:
+    """How many messages the publisher says it sent; its last status counts itself."""
+    if source.status is None:
+        return 0
+    if topic == f"status/{source.name}":
+        return source.status_seq + 1
+    return source.status.last_seq.get(topic, -1) + 1
+
+
+def _unsaid(board: Board) -> list[str]:
+    """Reliable subscribers that left no last word: what they got is not known."""
+    return [
+        f"{view.name} ended without its last count: what it received is not known"
+        for view in board.nodes.values()
+        if view.required and view.status is not None and not view.final
+        and any(count.lane == "reliable" for count in view.status.counts.values())
+    ]  # fmt: skip
+
+
+def _deaths(board: Board) -> list[str]:
+    """Nodes that died before their restart: the end of what they published is unknown."""
+    return [
+        f"{view.name} died {view.restarts} times and was started again: the last messages before each death are not counted"
+        for view in board.nodes.values()
+        if view.restarts
+    ]
+
+
+def _scores(values: dict[str, float]) -> Scores:
+    return Scores(**{name: values.get(name) for name in Scores.__struct_fields__})
+
+
+def _error_of(values: dict[str, float]) -> dict[str, float]:
+    return {name: values[name] for name in ("prediction_error",) if name in values}
+
+
+def _marks(board: Board) -> Marks:
+    found = {}
+    for mark in MARKS_S:
+        values = board.scores_at.get(mark)
+        if values is not None:
+            scores = msgspec.structs.asdict(_scores(values))
+            found[f"s{mark}"] = ScoresAt(steps=int(values.get("steps", 0)), samples=int(values.get("samples", 0)), **scores)
+    return Marks(**found)

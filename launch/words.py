@@ -1,0 +1,80 @@
+"""The end of a run in words: what was learned, recorded, dropped, and what to try next."""
+
+from collections.abc import Iterator
+
+from launch.summary import Scores, Summary
+from protocol.messages import Committed
+
+_OUTCOMES = {
+    "learned": "the world is learned",
+    "time": "the time is over",
+    "ended": "the source has ended",
+    "stopped": "stopped",
+    "lost": "finished, but something was LOST",
+    "failed": "FAILED",
+}
+
+
+def tell(summary: Summary, why: str, committed: Committed | None, run_dir: str) -> str:
+    """Some lines for the terminal."""
+    lines = [f"{summary.name}: {_OUTCOMES[summary.outcome]} after {summary.seconds:.0f} s{_why(summary, why)}"]
+    lines += [f"  {name:9} {text}" for name, text in _facts(summary, committed, run_dir)]
+    lines += [f"  note      {note}" for note in summary.notes]
+    lines += ["next", *(f"  {command}" for command in _next(summary))]
+    return "\n".join(lines)
+
+
+def _why(summary: Summary, why: str) -> str:
+    return f" ({why})" if why and summary.outcome in ("failed", "lost", "stopped", "ended") else ""
+
+
+def _facts(summary: Summary, committed: Committed | None, run_dir: str) -> Iterator[tuple[str, str]]:
+    if summary.samples:
+        yield "learned", f"{_said(summary.scores)}; {summary.samples:,} samples, {summary.samples_per_s:,.0f} a second"
+    yield "moved", f"{summary.steps:,} steps in {_many(summary.episodes, 'episode')}"
+    if committed is not None:
+        size = committed.bytes / 2**20
+        yield "recorded", f"session {committed.session}: {committed.events:,} events, {size:,.1f} MB"
+    else:
+        yield "recorded", "nothing"
+    yield "dropped", _dropped(summary)
+    yield "kept in", run_dir
+
+
+def _said(scores: Scores) -> str:
+    parts = []
+    if scores.cf_accuracy is not None:
+        parts.append(f"right frame for the action {scores.cf_accuracy:.1%} of the time")
+    if scores.hit_at_3px is not None:
+        parts.append(f"position within 3 px {scores.hit_at_3px:.1%}")
+    if scores.skill_copy_last is not None:
+        parts.append(f"skill over copying the last frame {scores.skill_copy_last:.2f}")
+    if scores.skill_action_blind is not None:
+        parts.append(f"over not knowing the action {scores.skill_action_blind:.2f}")
+    if scores.prediction_error is not None:
+        parts.append(f"error {scores.prediction_error:.2g}")
+    return ", ".join(parts) or "no score yet"
+
+
+def _dropped(summary: Summary) -> str:
+    """Losses by name; what the latest lane passes over is no loss."""
+    lost = skipped = 0
+    for subscribers in summary.topics.values():
+        lost += sum(count.lost for count in subscribers.values())
+        skipped += sum(count.skipped for count in subscribers.values())
+    text = "nothing" if not lost else f"{_many(lost, 'message')} LOST, see the notes"
+    return f"{text} ({skipped:,} skipped by those who take only the newest)" if skipped else text
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _next(summary: Summary) -> Iterator[str]:
+    if summary.samples:
+        yield f"toddle evaluate {summary.name}"
+    if summary.session:
+        yield f"toddle launch launch/replay.yaml --set session={summary.session}"
+        yield f"toddle sessions info {summary.session}"
+    if not summary.samples:
+        yield f"toddle launch launch/online.yaml{'' if summary.session else '   # learn a simulated world'}"

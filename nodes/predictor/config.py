@@ -1,0 +1,29 @@
+"""What a launch file may say about a predictor node."""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class PredictorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`model`: follow (the trainer's weights) or none (only select; torch is never imported).
+
+    `selector`: constant, sequence, random, recorded, person, or none (somebody else acts: a replay);
+    `options` are the selector's own. With `confirm` a person says yes to each action, or names another.
+    A command is good for `deadline_s`. Predictions are made at most `max_hz` times a second (0: for every
+    frame); a continuous space is sampled at `candidates` points.
+    """
+
+    model: Literal["follow", "none"] = "follow"
+    selector: Literal["constant", "sequence", "random", "recorded", "person", "none"] = "random"
+    options: dict[str, Any] = {}
+    confirm: bool = False
+    deadline_s: float = 2.0
+    max_hz: float = 5.0
+    candidates: int = 6
+    device: str = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.deadline_s <= 0 or self.max_hz < 0 or self.candidates < 1:
+            raise ValueError("deadline_s must be above 0, max_hz at least 0, candidates at least 1")

@@ -1,0 +1,240 @@
+"""The predictor node: chooses the next action, predicts what each would lead to, scores what it predicted."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from nodes.predictor.config import PredictorConfig
+from nodes.predictor.history import History, Images, Place
+from nodes.predictor.selectors import EndOfActions, Selector, SelectorError, make_selector, pick
+from nodes.runtime import MAX_WAIT_S, Node, NodeError
+from nodes.worlds import model_actions, to_action, to_vector
+from protocol import messages as m
+
+if TYPE_CHECKING:
+    from worldmodel.predictor import FramePredictor
+
+METRICS_EVERY_S = 1.0
+KEPT_FRAMES = 4
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A prediction: where it was made, and the image of each candidate."""
+
+    place: Place
+    images: Images
+    last: Images
+
+
+class PredictorNode(Node):
+    config: PredictorConfig
+
+    def setup(self) -> None:
+        if self.config.model == "follow":
+            import worldmodel.predictor  # noqa: F401 (torch takes seconds: while heartbeats go on)
+        self.robot: m.Robot | None = None
+        self.selector: Selector | None = None
+        self.candidates: list[m.Action] = []
+        self.history = History(KEPT_FRAMES, 0)
+        self.model: FramePredictor | None = None
+        self.version = 0
+        self._to_predict: Place | None = None
+        self._asked: tuple[Place, m.Action] | None = None
+        self._waiting: Place | None = None
+        self._driven: int | None = None
+        self._chosen: dict[Place, int | None] = {}
+        self._made: Made | None = None
+        self._error: tuple[float, float] | None = None
+        self._next_prediction_s = 0.0
+        self._next_metrics_s = 0.0
+        self._latency_ms = 0.0
+        self._late = 0
+
+    # -- what comes -------------------------------------------------------------------------------
+
+    def on_robot(self, message: m.Message) -> None:
+        robot: m.Robot = message.body
+        self.robot = robot
+        vectors = model_actions(robot.actions).candidates(self.config.candidates)
+        self.candidates = [to_action(vector, robot.actions.names) for vector in vectors]
+        self.history = History(KEPT_FRAMES, len(robot.actions.names))
+        if self.config.selector == "none":
+            return
+        otherwise = robot.safe_action if robot.timing == "paced" else None
+        try:
+            self.selector = make_selector(
+                self.config.selector, dict(self.config.options), robot.actions, self.candidates,
+                self.wiring.seed, self._recorded, otherwise,
+            )  # fmt: skip
+        except SelectorError as error:
+            raise NodeError(str(error)) from None
+
+    def on_frame(self, message: m.Message) -> None:
+        place = message.envelope.episode or 0, message.envelope.step or 0
+        images = {n.removeprefix("image/"): a for n, a in message.arrays.items() if n.startswith("image/")}
+        self.history.add_frame(place, images)
+        self._compare(place, images)
+        self._to_predict = place
+        self._select(place)
+
+    def on_action(self, message: m.Message) -> None:
+        if self.robot is None:
+            return
+        place = message.envelope.episode or 0, message.envelope.step or 0
+        self.history.add_action(place, to_vector(message.body.action, self.robot.actions.names))
+        if message.body.safe and place in self._chosen:
+            self._late += 1
+        self._chosen[place] = _index(self.candidates, message.body.action)
+
+    def on_weights(self, message: m.Message) -> None:
+        from worldmodel.predictor import FramePredictor
+        from worldmodel.spec import ModelSpec
+
+        if self.config.model == "none":
+            return
+        body: m.Weights = message.body
+        data = message.arrays["safetensors"].tobytes()
+        if hashlib.sha256(data).hexdigest() != body.sha256:
+            self.alarm("weights", f"weights version {body.version} do not match their hash: not used")
+            return
+        spec = msgspec.convert(body.spec, ModelSpec)
+        if self.model is None or self.model.spec != spec:
+            self.model = FramePredictor(spec, data, self.config.device, self.config.threads)
+            self.history.length = max(KEPT_FRAMES, spec.context)
+        else:
+            self.model.swap(data)
+        self.version = body.version
+
+    # -- selecting --------------------------------------------------------------------------------
+
+    def _select(self, place: Place) -> None:
+        """Decide what to do after the frame at `place`, or ask a person."""
+        if self.selector is None:
+            return
+        self._waiting, self._asked = None, None
+        try:
+            action = self.selector.select()
+        except EndOfActions as error:
+            self.finish("ended", str(error))
+            return
+        if self._driven is not None:
+            action, self._driven = self.candidates[self._driven], None
+        if action is None:
+            self._waiting = place
+            self._ask(f"step {place[1]}: which action?  0-{len(self.candidates) - 1}")
+        elif self.config.confirm:
+            self._asked = place, action
+            self._ask(f"step {place[1]}: {_words(action)}?  y yes, 0-{len(self.candidates) - 1} another")
+        else:
+            self._command(place, action, self.config.selector)
+
+    def _ask(self, text: str) -> None:
+        self.bus.set_state(detail=text)
+
+    def _command(self, place: Place, action: m.Action, by: str) -> None:
+        self._chosen[place] = _index(self.candidates, action)
+        while len(self._chosen) > 64:
+            self._chosen.pop(next(iter(self._chosen)))
+        deadline_ns = time.time_ns() + int(self.config.deadline_s * 1e9)
+        self.publish("command", m.Command(action=action, by=by, deadline_ns=deadline_ns), episode=place[0], step=place[1])
+
+    def do_drive(self, args: dict[str, Any]) -> None:
+        """`index`: a person chooses this candidate, now or for the next step."""
+        pick(self.candidates, args["index"])
+        place = self._waiting or (self._asked[0] if self._asked else None)
+        if place is None:
+            self._driven = args["index"]
+            return
+        self._waiting = self._asked = None
+        self._ask("")
+        self._command(place, dict(self.candidates[args["index"]]), "person")
+
+    def do_confirm(self, args: dict[str, Any]) -> None:
+        """Yes to the action asked about, or `index`: another one."""
+        if args.get("index") is not None:
+            self.do_drive(args)
+            return
+        if self._asked is None:
+            raise ValueError("nothing is asked")
+        (place, action), self._asked = self._asked, None
+        self._ask("")
+        self._command(place, action, "person")
+
+    def _recorded(self, session: str, root: str | None = None) -> Iterator[m.Action]:
+        """The actions of a recorded session, in order."""
+        from storage.errors import StorageError
+        from storage.paths import find_session, sessions_root
+        from storage.reader import SessionReader
+
+        try:
+            reader = SessionReader(find_session(sessions_root(root), session))
+        except StorageError as error:
+            raise SelectorError(str(error)) from None
+        return (message.body.action for message in reader.topic_messages("action"))
+
+    # -- predicting -------------------------------------------------------------------------------
+
+    def tick(self) -> float:
+        now_s = time.monotonic()
+        if now_s >= self._next_metrics_s:
+            self._next_metrics_s = now_s + METRICS_EVERY_S
+            self._report()
+        if self._to_predict is None or self.model is None:
+            return MAX_WAIT_S
+        if now_s < self._next_prediction_s:
+            return self._next_prediction_s - now_s
+        self._next_prediction_s = now_s + (1 / self.config.max_hz if self.config.max_hz else 0)
+        self._predict(self._to_predict)
+        self._to_predict = None
+        return 0.0
+
+    def _predict(self, place: Place) -> None:
+        assert self.model is not None and self.robot is not None
+        start_s = time.perf_counter()
+        frames, past = self.history.until(place)
+        vectors = np.stack([to_vector(action, self.robot.actions.names) for action in self.candidates])
+        images = self.model.predict(frames, past, vectors)
+        self._latency_ms = (time.perf_counter() - start_s) * 1000
+        self._made = Made(place, images, {name: stack[-1] for name, stack in frames.items()})
+        error, copied = self._error or (None, None)
+        body = m.Prediction(
+            candidates=self.candidates, chosen=self._chosen.get(place), weights_version=self.version,
+            error=error, copy_last_error=copied, latency_ms=self._latency_ms,
+        )  # fmt: skip
+        arrays = {f"next/{name}": image for name, image in images.items()}
+        self.publish("prediction", body, arrays, episode=place[0], step=place[1])
+
+    def _compare(self, place: Place, images: Images) -> None:
+        """Score the prediction of this frame, if there was one of the action really taken."""
+        made, self._made = self._made, None
+        if made is None or made.place != (place[0], place[1] - 1):
+            return
+        chosen = self._chosen.get(made.place)
+        if chosen is None:
+            return
+        predicted = {name: stack[chosen] for name, stack in made.images.items()}
+        self._error = mean_squared(predicted, images), mean_squared(made.last, images)
+
+    def _report(self) -> None:
+        values = {"latency_ms": self._latency_ms, "weights_version": self.version, "late": self._late}
+        if self._error is not None:
+            values |= {"live_mse": self._error[0], "live_copy_last_mse": self._error[1]}
+        self.metrics(values)
+
+
+def mean_squared(ours: Images, theirs: Images) -> float:
+    """Mean squared difference over all cameras' pixels, on [0, 1]."""
+    squares = [np.square(ours[name].astype(np.float32) - theirs[name]) for name in ours]
+    return float(sum(s.sum() for s in squares) / sum(s.size for s in squares) / 255.0**2)
+
+
+def _index(candidates: list[m.Action], action: m.Action) -> int | None:
+    return candidates.index(action) if action in candidates else None
+
+
+def _words(action: m.Action) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in action.items())

@@ -1,0 +1,100 @@
+"""The recorder node: everything on the recorded topics into one session."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from nodes.recorder.config import RecorderConfig
+from nodes.recorder.core import RecorderCore, open_writer
+from nodes.runtime import EXIT_DISK, Node, NodeError
+from protocol import messages as m
+from storage.errors import DiskFull, StorageError
+from storage.paths import session_path, sessions_root
+
+TICK_S = 0.1
+
+
+class RecorderNode(Node):
+    config: RecorderConfig
+    drains = True
+
+    def setup(self) -> None:
+        root = sessions_root(self.config.root)
+        run_dir = Path(self.wiring.run_dir)
+        # written before the session is made, so that a recorder that was killed finds its own again
+        ours = run_dir / f"session-{self.name}"
+        resume = ours.exists()
+        name = ours.read_text() if resume else self.config.session or self._free_name(root)
+        try:
+            path = session_path(root, name)
+            if not resume:
+                ours.write_text(name)
+            self.core: RecorderCore | None = RecorderCore(open_writer(path, self.config, resume=resume), self.config)
+        except StorageError as error:
+            ours.unlink(missing_ok=True)
+            raise NodeError(str(error), error.exit_code) from None
+        self._noted: set[m.Gap] = set()
+        self._retained = False
+        self.log.info("recording session %s in %s%s", name, path, ", going on after a restart" if resume else "")
+
+    def resume(self) -> Mapping[str, tuple[str, int]]:
+        """Where the session ends, per topic, so that only what is missing comes again."""
+        assert self.core is not None
+        return {topic: (run, last_seq + 1) for topic, (run, last_seq) in self.core.writer.ends().items()}
+
+    def tick(self) -> float:
+        assert self.core is not None
+        try:
+            for gap in self.bus.gaps():
+                if gap not in self._noted:
+                    self._noted.add(gap)
+                    self.core.note_gap(gap)
+            news = self.core.tick(time.monotonic_ns())
+        except DiskFull as error:
+            raise NodeError(str(error), EXIT_DISK) from None
+        self._tell(news)
+        self._retain_once()
+        return TICK_S
+
+    def _take(self, message: m.Message) -> None:
+        assert self.core is not None
+        try:
+            self.core.handle(message)
+        except DiskFull as error:
+            raise NodeError(str(error), EXIT_DISK) from None
+
+    on_robot = on_episode = on_frame = on_action = on_probe = on_command = _take
+    on_prediction = on_weights = on_metrics = on_status = on_log = on_control = on_alarm = _take
+
+    def close(self) -> None:
+        core = getattr(self, "core", None)
+        if core is None:
+            return
+        try:
+            self._tell(core.finish())
+        except DiskFull as error:
+            raise NodeError(str(error), EXIT_DISK) from None
+        self.log.info("session %s closed, %d events", core.writer.name, core.writer.events)
+
+    def _tell(self, news: list[m.Committed | m.Alarm]) -> None:
+        for body in news:
+            if isinstance(body, m.Alarm):
+                self.alarm(body.name, body.text, body.active)
+            else:
+                self.publish("committed", body)
+
+    def _retain_once(self) -> None:
+        """Once per run, when it is known which robot this is."""
+        assert self.core is not None
+        if self._retained or self.core.writer.robot is None:
+            return
+        self._retained = True
+        for deleted in self.core.retain():
+            self.log.warning("deleted the oldest session %s: over max_gb %g", deleted.name, self.config.max_gb)
+
+    def _free_name(self, root: Path) -> str:
+        """The run's name; with the time behind it when a session of that name is there already."""
+        name = self.wiring.run
+        return name if not (root / name).exists() else f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+

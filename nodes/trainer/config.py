@@ -1,0 +1,38 @@
+"""What a launch file may say about a trainer node."""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`model` is a preset; `spec` and `train` override single fields of the model's spec and of TrainConfig.
+
+    `goal`: scores on the held-out probe at which the world counts as learned; with `stop_when_learned` the
+    run then ends. Times are seconds. `train_ratio` bounds training to that many samples per new frame (0:
+    as fast as it can). `resume` is a checkpoint or a folder of checkpoints to go on from.
+    """
+
+    model: str = "small"
+    spec: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    device: str = "auto"
+    buffer_mb: int = 1024
+    min_transitions: int = 32
+    recent_fraction: float = 0.25
+    train_ratio: float = 0.0
+    goal: dict[Literal["cf_accuracy", "hit_at_3px", "skill_copy_last", "skill_action_blind"], float] = {}
+    stop_when_learned: bool = False
+    eval_every_s: float = 10.0
+    weights_every_s: float = 1.0
+    checkpoint_every_s: float = 60.0
+    checkpoint_keep: int = 3
+    resume: str = ""
+
+    def __post_init__(self) -> None:
+        if self.buffer_mb < 1 or self.min_transitions < 1 or self.checkpoint_keep < 1:
+            raise ValueError("buffer_mb, min_transitions and checkpoint_keep must be at least 1")
+        if not 0 <= self.recent_fraction <= 1:
+            raise ValueError(f"recent_fraction is {self.recent_fraction}; give a share from 0 to 1")
+        if min(self.eval_every_s, self.weights_every_s, self.checkpoint_every_s) <= 0:
+            raise ValueError("eval_every_s, weights_every_s and checkpoint_every_s must be above 0")

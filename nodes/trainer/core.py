@@ -1,0 +1,119 @@
+"""What a trainer does, without sockets or clocks: remember, learn, score.
+
+Fed with frames and actions; held-out ones are only scored on. The scores come from the robot's probe where
+there is one, else from held-out episodes.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from nodes.trainer.buffer import ReplayBuffer
+from nodes.trainer.config import TrainerConfig
+from nodes.worlds import model_actions, model_cameras, to_vector
+from protocol import messages as m
+from worldmodel import checkpoint
+from worldmodel.evaluate import Probe, Scores, score_probe, score_transitions
+from worldmodel.learner import Learner, TrainConfig
+from worldmodel.predictor import FramePredictor
+from worldmodel.spec import ModelSpec, model_spec
+
+MB = 1 << 20
+HELD_OUT_MB = 256
+SCORED_WINDOWS = 256
+
+
+class TrainerCore:
+    """One learner and what it has seen."""
+
+    def __init__(self, config: TrainerConfig, robot: m.Robot, seed: int, start: checkpoint.Checkpoint | None) -> None:
+        """`start`: a checkpoint to go on from; its spec must be the one asked for, or SpecMismatch is raised."""
+        self.config = config
+        self.names = robot.actions.names
+        cameras = model_cameras(robot.cameras)
+        self.spec: ModelSpec = model_spec(cameras, model_actions(robot.actions), config.model, **config.spec)
+        if start is not None and start.spec != self.spec:
+            raise checkpoint.SpecMismatch(start.path, start.spec.differing_fields(self.spec))
+        train = _train_config(config.train, seed)
+        self.learner = start.learner(train, config.device) if start else Learner(self.spec, train, config.device)
+        size, context = len(self.names), self.spec.context
+        self.buffer = ReplayBuffer(cameras, size, context, capacity_bytes=config.buffer_mb * MB)
+        self.held_out = ReplayBuffer(cameras, size, context, capacity_bytes=HELD_OUT_MB * MB)
+        self.probe: Probe | None = None
+        self.frames_seen = 0
+        self._scorer: FramePredictor | None = None
+        self._first_samples = self.learner.samples
+
+    def set_probe(self, arrays: dict[str, np.ndarray]) -> None:
+        """The robot's probe, cut to the model's context."""
+        context = self.spec.context
+        history = {n.removeprefix("history/"): a for n, a in arrays.items() if n.startswith("history/")}
+        given = next(iter(history.values())).shape[1]
+        if given < context:
+            raise ValueError(f"the probe's histories hold {given} frames, the model sees {context}: lower its context")
+        self.probe = Probe(
+            frames={name: array[:, -context:] for name, array in history.items()},
+            past_actions=arrays["past_actions"][:, given - context :],
+            candidates=arrays["candidates"],
+            next={n.removeprefix("next/"): a for n, a in arrays.items() if n.startswith("next/")},
+            position=arrays.get("position"),
+        )
+
+    def add_frame(self, message: m.Message) -> None:
+        envelope = message.envelope
+        images = {n.removeprefix("image/"): a for n, a in message.arrays.items() if n.startswith("image/")}
+        buffer = self.held_out if message.body.held_out else self.buffer
+        buffer.add_frame(envelope.episode or 0, envelope.step or 0, images)
+        self.frames_seen += not message.body.held_out
+
+    def add_action(self, message: m.Message, held_out: bool) -> None:
+        """An action that was not carried out leaves a hole: its transition is not learned from."""
+        if message.body.success:
+            buffer = self.held_out if held_out else self.buffer
+            vector = to_vector(message.body.action, self.names)
+            buffer.add_action(message.envelope.episode or 0, message.envelope.step or 0, vector)
+
+    def can_train(self) -> bool:
+        """Whether there is enough to learn from, and the set ratio of samples to frames allows more."""
+        if self.frames_seen <= self.config.min_transitions or len(self.buffer) < self.config.min_transitions:
+            return False
+        ratio = self.config.train_ratio
+        return not ratio or self.learner.samples - self._first_samples < ratio * self.frames_seen
+
+    def train(self) -> dict[str, float]:
+        """One step; its numbers."""
+        learner = self.learner
+        batch = self.buffer.sample(learner.config.batch_size, learner.rng, self.config.recent_fraction)
+        return learner.step(batch)
+
+    def score(self) -> Scores | None:
+        """The averaged weights on what is held out; None while there is nothing to score on."""
+        if self.probe is None and len(self.held_out) == 0:
+            return None
+        if self._scorer is None:
+            self._scorer = FramePredictor(self.spec, self.learner.ema_state(), self.config.device)
+        else:
+            self._scorer.swap(self.learner.ema_state())
+        if self.probe is not None:
+            return score_probe(self._scorer, self.probe)
+        train = self.buffer.spread(SCORED_WINDOWS) if len(self.buffer) else None
+        return score_transitions(self._scorer, self.held_out.spread(SCORED_WINDOWS), train)
+
+    def learned(self, scores: Scores) -> bool:
+        """Whether every score of the goal is reached."""
+        goal = self.config.goal
+        values = {name: getattr(scores, name) for name in goal}
+        return bool(goal) and all(value is not None and value >= goal[name] for name, value in values.items())
+
+
+def numbers(scores: Scores) -> dict[str, float]:
+    """The scores that apply, as metrics."""
+    names = scores.__dataclass_fields__
+    return {name: value for name in names if (value := getattr(scores, name)) is not None}
+
+
+def _train_config(overrides: dict[str, Any], seed: int) -> TrainConfig:
+    unknown = sorted(set(overrides) - set(TrainConfig.__struct_fields__))
+    if unknown:
+        raise ValueError(f"train has no setting {unknown[0]!r}; it knows {', '.join(TrainConfig.__struct_fields__)}")
+    return TrainConfig(**{"seed": seed, **overrides})

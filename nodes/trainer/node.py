@@ -1,0 +1,202 @@
+"""The trainer node: learns from what the bus brings, publishes weights and scores, keeps checkpoints."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nodes.runtime import MAX_WAIT_S, Node, NodeError
+from nodes.trainer.config import TrainerConfig
+from protocol import messages as m
+
+if TYPE_CHECKING:
+    from nodes.trainer.core import TrainerCore
+    from worldmodel.evaluate import Scores
+
+METRICS_EVERY_S = 0.5
+SCORE_MARKS_S = (30, 60, 120, 240)
+
+
+class TrainerNode(Node):
+    config: TrainerConfig
+    drains = True
+
+    def setup(self) -> None:
+        # torch takes seconds to import: here, where heartbeats go on, and only in this process
+        import nodes.trainer.core  # noqa: F401
+
+        self.core: TrainerCore | None = None
+        self.checkpoints = self.run_dir / "checkpoints"
+        self.paused = False
+        self.version = 0
+        self.first_frame_s: float | None = None
+        self.last_scores: Scores | None = None
+        self._marks_left = list(SCORE_MARKS_S)
+        self._held_episodes: set[int] = set()
+        self._held_origins: set[tuple[str, int | None]] = set()
+        self._ignored_episode: int | None = None
+        self._due_s = {"metrics": 0.0, "weights": 0.0, "score": 0.0, "checkpoint": 0.0}
+        self._counted = (0.0, 0)
+
+    # -- what comes -------------------------------------------------------------------------------
+
+    def on_robot(self, message: m.Message) -> None:
+        from nodes.trainer.core import TrainerCore
+        from worldmodel.checkpoint import CheckpointError
+
+        if self.core is not None:
+            return  # the same robot after a restart
+        try:
+            start = self._start()
+            self.core = TrainerCore(self.config, message.body, self.wiring.seed, start)
+        except (ValueError, CheckpointError) as error:
+            raise NodeError(str(error)) from None
+        if start is not None:
+            self.log.info("goes on from %s, %d samples", start.path, self.core.learner.samples)
+        spec, learner = self.core.spec, self.core.learner
+        self.log.info("model %s, patch %d, %s, %s", spec.hash[:12], spec.patch, learner.device, learner.precision)
+
+    def on_probe(self, message: m.Message) -> None:
+        if self.core is not None:
+            self.core.set_probe(message.arrays)
+
+    def on_episode(self, message: m.Message) -> None:
+        body, episode = message.body, message.envelope.episode
+        if body.mark != "start" or not body.held_out or episode is None:
+            return
+        origin = body.origin_session, body.origin_episode
+        if origin in self._held_origins:  # a replay in a loop brings it again
+            self._ignored_episode = episode
+        self._held_origins.add(origin)
+        self._held_episodes.add(episode)
+
+    def on_frame(self, message: m.Message) -> None:
+        if self.core is None or message.envelope.episode == self._ignored_episode:
+            return
+        if self.first_frame_s is None:
+            self.first_frame_s = time.monotonic()
+            self._due_s = dict.fromkeys(self._due_s, self.first_frame_s)
+            self._due_s["checkpoint"] += self.config.checkpoint_every_s
+            self._counted = (self.first_frame_s, self.core.learner.samples)
+        self.core.add_frame(message)
+
+    def on_action(self, message: m.Message) -> None:
+        episode = message.envelope.episode
+        if self.core is not None and episode != self._ignored_episode:
+            self.core.add_action(message, episode in self._held_episodes)
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def tick(self) -> float:
+        if self.core is None or self.first_frame_s is None or self.paused:
+            return MAX_WAIT_S
+        now_s = time.monotonic()
+        elapsed_s = now_s - self.first_frame_s
+        if self._marks_left and elapsed_s >= self._marks_left[0]:
+            self._score(float(self._marks_left.pop(0)))
+        elif self._due("score", self.config.eval_every_s):
+            self._score()
+        if not self.core.can_train():
+            return 0.01
+        report = self.core.train()
+        if self._due("metrics", METRICS_EVERY_S):
+            self._report(report)
+        if self._due("weights", self.config.weights_every_s):
+            self._publish_weights()
+        if self._due("checkpoint", self.config.checkpoint_every_s):
+            self._checkpoint()
+        return 0.0
+
+    def _due(self, what: str, every_s: float) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._due_s[what]:
+            return False
+        self._due_s[what] = now_s + every_s
+        return True
+
+    def _report(self, report: dict[str, float]) -> None:
+        assert self.core is not None
+        now_s, samples = time.monotonic(), self.core.learner.samples
+        then_s, before = self._counted
+        self._counted = now_s, samples
+        values = {
+            **report,
+            "samples_per_s": (samples - before) / max(now_s - then_s, 1e-6),
+            "buffer_frames": self.core.buffer.frames,
+            "transitions": len(self.core.buffer),
+        }
+        self.metrics(values, step=self.core.learner.steps)
+        if report["skipped_nan"] and report["skipped_nan"] % 100 == 1:
+            self.alarm("nan", f"{report['skipped_nan']:.0f} updates skipped: loss or gradient not finite; lower the learning rate")
+
+    def _score(self, mark_s: float | None = None) -> None:
+        """Score the averaged weights on what is held out; say so when the goal is reached."""
+        from nodes.trainer.core import numbers
+
+        assert self.core is not None
+        scores = self.core.score()
+        if scores is None:
+            return
+        self.last_scores = scores
+        learner = self.core.learner
+        values = {**numbers(scores), "samples": learner.samples, "steps": learner.steps}
+        if mark_s is not None:
+            values["mark_s"] = mark_s
+        self.metrics(values, step=learner.steps)
+        if self.config.stop_when_learned and self.core.learned(scores):
+            self.finish("learned", ", ".join(f"{name} {value:.3f}" for name, value in values.items()))
+
+    def _publish_weights(self) -> None:
+        assert self.core is not None
+        learner = self.core.learner
+        data = learner.weights_bytes()
+        self.version += 1
+        body = m.Weights(
+            version=self.version, spec=json.loads(learner.spec.to_json()), spec_hash=learner.spec.hash,
+            sha256=hashlib.sha256(data).hexdigest(), steps=learner.steps, samples=learner.samples,
+        )  # fmt: skip
+        self.publish("weights", body, {"safetensors": np.frombuffer(data, dtype=np.uint8)})
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    def _start(self) -> Any:
+        """The checkpoint to go on from: this run's own after a restart, else the one asked for."""
+        from worldmodel import checkpoint
+
+        found = checkpoint.latest(self.checkpoints)
+        if found is None and self.config.resume:
+            found = checkpoint.latest(self.config.resume) or Path(self.config.resume)
+        return None if found is None else checkpoint.load(found)
+
+    def _checkpoint(self) -> None:
+        from nodes.trainer.core import numbers
+        from worldmodel import checkpoint
+
+        assert self.core is not None
+        scores = numbers(self.last_scores) if self.last_scores else {}
+        metadata = {"run": self.wiring.run, "scores": scores, "action_names": self.core.names}
+        path = checkpoint.save(self.checkpoints, self.core.learner, metadata, self.config.checkpoint_keep)
+        self.log.info("checkpoint %s", path.name)
+
+    def do_pause(self, args: dict[str, Any]) -> None:
+        self.paused = True
+        self.bus.set_state("paused")
+
+    def do_resume(self, args: dict[str, Any]) -> None:
+        self.paused = False
+        self.bus.set_state("running")
+
+    def do_checkpoint(self, args: dict[str, Any]) -> None:
+        if self.core is None:
+            raise ValueError("nothing is learned yet")
+        self._checkpoint()
+
+    def close(self) -> None:
+        if getattr(self, "core", None) is None or self.core is None or not self.core.learner.steps:
+            return
+        self._score()
+        self._publish_weights()
+        self._checkpoint()

@@ -1,0 +1,32 @@
+"""Runs a launch file with stand-ins for nodes: `python starter.py FILE RUNS NAME [STOP_S TERM_S]`."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from launch import run
+from launch.errors import LaunchError
+from launch.stopping import Limits
+
+STANDIN = str(Path(__file__).with_name("standin.py"))
+
+
+def hooks(stop_s: float = 10.0, term_s: float = 5.0, first_status_s: float = 60.0) -> run.Hooks:
+    """The launcher's hooks with every node replaced by a stand-in."""
+    limits = Limits(stop_s=stop_s, term_s=term_s, first_status_s=first_status_s)
+    return run.Hooks(argv=lambda name, wiring: [sys.executable, STANDIN, str(wiring)], limits=limits)
+
+
+def main() -> int:
+    file, runs, name, *times = sys.argv[1:]
+    options = run.Options(file=Path(file), runs=runs, name=name, command=sys.argv)
+    try:
+        return run.run(options, hooks(*map(float, times)), Console())
+    except LaunchError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
