@@ -9,6 +9,7 @@ from protocol.messages import Alarm, Committed, LogRecord, Message, Metrics, Sta
 FINISHED = ("ended", "learned", "failed")
 LIVE = ("ready", "running", "paused")
 _MAIN = {"robot": ("frame",), "predictor": ("prediction", "command"), "trainer": ("weights",)}
+_ADDED_UP = {"robot": ("steps", "episodes")}
 _LEVELS = ("WARNING", "ERROR", "CRITICAL")
 
 
@@ -33,6 +34,7 @@ class NodeView:
     status_seq: int = -1
     seen_s: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    earlier: dict[str, float] = field(default_factory=dict)
     rate_hz: float | None = None
     cpu: float = 0.0
     memory_mb: float = 0.0
@@ -59,10 +61,17 @@ class NodeView:
             return None
         return now_s - self.seen_s + self.status.loop_age_s
 
+    def total(self, name: str) -> float:
+        """A count of this process and of those before it."""
+        return self.earlier.get(name, 0.0) + self.metrics.get(name, 0.0)
+
     def new_process(self) -> None:
         """A process starts: what an earlier one said does not count any more."""
         if self.run:
             self.dead_runs.add(self.run)
+        for name in _ADDED_UP.get(self.kind, ()):
+            self.earlier[name] = self.total(name)
+            self.metrics.pop(name, None)
         self.state, self.status, self.run, self.seen_s, self._counted = "starting", None, "", None, None
 
     def take_status(self, message: Message, now_s: float) -> None:
@@ -83,11 +92,13 @@ class NodeView:
         count = self._progress()
         if count is None:
             return
-        if self._counted is not None and now_s - self._counted[0] > 0.5:
-            self.rate_hz = max(count - self._counted[1], 0) / (now_s - self._counted[0])
-        elif self._counted is not None:
+        if self._counted is None:
+            self._counted = (now_s, count)
             return
-        self._counted = (now_s, count)
+        since_s, before = now_s - self._counted[0], self._counted[1]
+        if since_s > 0.5 and (count != before or since_s > 5):  # what comes in bursts keeps its rate between them
+            self.rate_hz = max(count - before, 0) / since_s
+            self._counted = (now_s, count)
 
     def _progress(self) -> float | None:
         if self.kind == "trainer" and "steps" in self.metrics:
@@ -111,6 +122,7 @@ class Board:
         self.ended_s: float | None = None
         self.committed: Committed | None = None
         self.scores_at: dict[int, dict[str, float]] = {}
+        self._samples: list[tuple[float, float]] = []
 
     def of_kind(self, kind: str) -> list[NodeView]:
         return [view for view in self.nodes.values() if view.kind == kind]
@@ -135,7 +147,7 @@ class Board:
         if isinstance(body, Status):
             view.take_status(message, now_s)
         elif isinstance(body, Metrics):
-            self._take_metrics(view, body.values)
+            self._take_metrics(view, body.values, now_s)
         elif isinstance(body, Committed):
             self.committed = body
         elif isinstance(body, Alarm):
@@ -144,18 +156,27 @@ class Board:
             return Line(body.level, f"{view.name}: {body.text}")
         return None
 
-    def _take_metrics(self, view: NodeView, values: dict[str, float]) -> None:
+    @property
+    def samples_per_s(self) -> float:
+        """Samples a second over the whole run."""
+        if len(self._samples) < 2 or self._samples[0][1] > self._samples[1][1]:
+            return 0.0
+        (first_s, first), (last_s, last) = self._samples
+        return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+
+    def _take_metrics(self, view: NodeView, values: dict[str, float], now_s: float) -> None:
         view.metrics.update(values)
+        if view.kind == "trainer" and "samples" in values:
+            self._samples = [*self._samples[:1], (now_s, values["samples"])]
         if view.kind == "trainer" and (mark := view.metrics.pop("mark_s", None)) is not None:
             now = {"steps": self.steps, **{k: v for k, v in view.metrics.items() if k != "steps"}}
             self.scores_at[round(mark)] = now
 
     @property
-    def steps(self) -> float:
-        """Steps of the robot so far: what it says, or how many frames it published."""
-        for view in self.of_kind("robot"):
-            if "steps" in view.metrics:
-                return view.metrics["steps"]
-            if view.status is not None:
-                return view.status.last_seq.get(f"frame/{view.name}", -1) + 1
-        return 0
+    def steps(self) -> int:
+        """Steps of the robot so far, over all its processes."""
+        return int(sum(view.total("steps") for view in self.of_kind("robot")[:1]))
+
+    @property
+    def episodes(self) -> int:
+        return int(sum(view.total("episodes") for view in self.of_kind("robot")[:1]))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from launch.child import Child, environment
 from launch.errors import LaunchError
 from launch.graph import Graph
 from launch.restarts import Restarts
+from launch.rundir import last_words
 
 Argv = Callable[[str, Path], Sequence[str]]
 """From a node's name and its wiring file to the command that runs it."""
@@ -33,13 +35,14 @@ class Fleet:
         self._children: dict[str, Child] = {}
         self._restarts = {name: Restarts(node.restarts) for name, node in graph.nodes.items()}
         self.started_s: dict[str, float] = {}
+        self.started_wall_s: dict[str, float] = {}
 
     def start(self, name: str, now_s: float) -> None:
         """Start a node's process."""
         node = self.graph.nodes[name]
         argv = self._argv(name, self.run_dir / "wiring" / f"{name}.json")
         self.board.nodes[name].new_process()
-        self.started_s[name] = now_s
+        self.started_s[name], self.started_wall_s[name] = now_s, time.time()
         try:
             env = environment(node.kind, node.env, os.environ)
             self._children[name] = Child(argv, env, self.run_dir / "logs" / f"{name}.stderr")
@@ -59,6 +62,10 @@ class Fleet:
             self.board.nodes[name].restarts = self._restarts[name].count
             exits.append(Exit(name, code, again_s))
         return exits
+
+    def last_words(self, name: str) -> str:
+        """What the newest process of a node said last about an error."""
+        return last_words(self.run_dir, name, self.started_wall_s.get(name, 0.0) - 0.01)
 
     @property
     def alive(self) -> list[str]:

@@ -145,10 +145,24 @@ def _write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def last_words(path: Path, name: str) -> str:
-    """The last line that a node left on its standard error."""
-    try:
-        lines = (path / "logs" / f"{name}.stderr").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
+def last_words(path: Path, name: str, since_s: float = 0.0) -> str:
+    """The last error that a node logged since then, or the last line on its standard error."""
+    said = ""
+    for line in _tail(path / "logs" / f"{name}.jsonl"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record.get("level") in ("ERROR", "CRITICAL") and record.get("t", 0) >= since_s:
+            said = str(record.get("text", ""))
+    lines = [said] if said else _tail(path / "logs" / f"{name}.stderr")
     return lines[-1].strip()[:300] if lines else ""
+
+
+def _tail(path: Path, size: int = 64 * 1024) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - size, 0))
+            return file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return []

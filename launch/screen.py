@@ -116,7 +116,7 @@ def progress(board: Board, now_s: float) -> str:
     """Steps, samples per second, error, skill over copy-last, time left."""
     seconds = board.seconds(now_s)
     trainer, predictor = board.metrics_of("trainer"), board.metrics_of("predictor")
-    parts = [f"{board.phase} {clock(seconds)}", f"steps {int(board.steps):,}"]
+    parts = [f"{board.phase} {clock(seconds)}", f"steps {board.steps:,}"]
     if (speed := trainer.get("samples_per_s")) is not None:
         parts.append(f"{speed:,.0f} samples/s")
     error = trainer.get("prediction_error", predictor.get("prediction_error", trainer.get("loss")))

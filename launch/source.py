@@ -64,9 +64,9 @@ class _Builder:
         result: dict[str, Any] = {}
         for name_node, value_node in node.value:
             line = name_node.start_mark.line + 1
-            name = self.loader.construct_object(name_node)
-            if not isinstance(name, str):
-                raise LaunchError(self.file, line, f"key {name!r} is not a name; quote it")
+            if not isinstance(name_node, yaml.ScalarNode):
+                raise LaunchError(self.file, line, "a key is a name, not a list or a mapping")
+            name = str(name_node.value)  # as written: YAML would read `on` and `no` as truth values
             if name in result and not merged:
                 raise LaunchError(self.file, line, f"key '{name}' stands here twice")
             self.marks[(*key, name)] = Mark(self.file, line)

@@ -52,6 +52,7 @@ class Stopper:
     limits: Limits
     say: Callable[[str], None]
     forced: list[str] = field(default_factory=list)
+    terminated: set[str] = field(default_factory=set)
     _tier: int = 0
     _stops: dict[str, _Stop] = field(default_factory=dict)
 
@@ -93,7 +94,10 @@ class Stopper:
             stop.heard = True
         except ControlError:
             stop.heard = view.final  # asked again in a moment, until its time is up
+            if view.status.state == "starting":  # nothing to finish, and it may be busy for minutes
+                self._terminate(name, stop, now_s)
 
     def _terminate(self, name: str, stop: _Stop, now_s: float) -> None:
         stop.term_s = now_s
+        self.terminated.add(name)
         self.fleet.terminate(name)

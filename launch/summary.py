@@ -62,7 +62,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The summary of one run, live or replayed.
 
     `seconds` runs from the moment when all nodes were told to go until the stop. `steps` and `episodes`
-    are the robot's, `samples` the trainer's. `topics` maps topic and subscriber to counts. `notes` are
+    are the robot's, `samples` the trainer's, `samples_per_s` is their mean. `topics` maps topic and subscriber to counts. `notes` are
     things a person should know, such as a node that was killed and whose last messages nobody counted.
     """
 
@@ -105,13 +105,12 @@ def summarise(
     outcome, code = (end.outcome, end.exit_code)
     if lost and code == EXIT_DONE:
         outcome, code = "lost", EXIT_LOST
-    trainer, robot = board.metrics_of("trainer"), board.metrics_of("robot")
+    trainer = board.metrics_of("trainer")
     seconds = board.seconds(board.ended_s or 0.0)
-    samples = trainer.get("samples", 0.0)
     return Summary(
-        name=name, started=started, outcome=outcome, exit_code=code, seconds=round(seconds, 3), steps=int(board.steps),
-        episodes=int(robot.get("episodes", 0)), samples=int(samples),
-        samples_per_s=round(trainer.get("samples_per_s", samples / seconds if seconds else 0.0), 1),
+        name=name, started=started, outcome=outcome, exit_code=code, seconds=round(seconds, 3), steps=board.steps,
+        episodes=board.episodes, samples=int(trainer.get("samples", 0)),
+        samples_per_s=round(board.samples_per_s, 1),
         session=board.committed.session if board.committed else None, topics=topics,
         scores=_scores({**_error_of(board.metrics_of("predictor")), **trainer}),
         scores_at=_marks(board), versions=versions, command=command,
@@ -175,7 +174,7 @@ def _unsaid(board: Board) -> list[str]:
 def _deaths(board: Board) -> list[str]:
     """Nodes that died before their restart: the end of what they published is unknown."""
     return [
-        f"{view.name} died {view.restarts} times and was started again: the last messages before each death are not counted"
+        f"{view.name} was started again {view.restarts} x: what it sent last before it died is not counted"
         for view in board.nodes.values()
         if view.restarts
     ]

@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from launch import keys
-from launch.board import FINISHED, LIVE, Board, Line, NodeView
+from launch.board import FINISHED, Board, Line, NodeView
 from launch.fleet import Exit, Fleet
 from launch.graph import Graph
-from launch.rundir import last_words
+from launch.readiness import Readiness
 from launch.stopping import Asks, Limits, Stopper
 from protocol.control import ControlRequest
 from protocol.errors import ControlError
@@ -25,7 +25,6 @@ from protocol.messages import Message
 
 Outcome = Literal["learned", "time", "ended", "stopped", "lost", "failed"]
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_CONFIG, EXIT_LOST, EXIT_DISK = 0, 1, 2, 3, 4
-DETACH_EVERY_S = 1.0
 PASSED_ON = (EXIT_BAD_CONFIG, EXIT_DISK)
 
 
@@ -63,12 +62,10 @@ class Supervisor:
         self.graph, self.fleet, self.board = graph, fleet, fleet.board
         self.bus, self.screen, self.clock = bus, screen, clock
         self.limits = limits or Limits()
+        self.readiness = Readiness(graph, self.board, fleet, self._request)
         self.end: End | None = None
         self.forced: list[str] = []
-        self.codes: list[int] = []
         self._due: dict[str, float] = dict.fromkeys(graph.nodes, 0.0)
-        self._told: dict[str, tuple[str, float]] = {}
-        self._detach_s: dict[tuple[str, str], float] = {}
         self._failed_s: dict[str, float] = {}
         self._silent: set[str] = set()
         self._measure_s = 0.0
@@ -96,7 +93,8 @@ class Supervisor:
             self._exited(gone)
         self._start_due(now)
         self._watch(now)
-        self._tell_go(now)
+        if self.readiness.step(now):
+            self.board.phase, self.board.started_s = "running", self.clock()
         self._look(now)
         limit = self.graph.time_limit_s
         if self.end is None and limit and self.board.seconds(now) >= limit:
@@ -133,7 +131,7 @@ class Supervisor:
         for name, due in list(self._due.items()):
             if now < due or self.end is not None:
                 continue
-            if all(self._ready(self.board.nodes[other]) or self.board.nodes[other].gone for other in self.graph.nodes[name].after):
+            if self.readiness.may_start(name):
                 del self._due[name]
                 self.fleet.start(name, now)
 
@@ -141,7 +139,7 @@ class Supervisor:
         view = self.board.nodes[gone.name]
         self._listen(0.0)  # its last words may have come before its end was seen
         how = _how(gone.code)
-        words = last_words(self.fleet.run_dir, gone.name) if gone.code > 0 else ""
+        words = self.fleet.last_words(gone.name) if gone.code > 0 else ""
         text = f"{gone.name} {how}{': ' + words if words else ''}"
         if gone.again_s is not None:
             view.state = "restarting"
@@ -150,7 +148,6 @@ class Supervisor:
             return
         view.gone = True
         view.state = "stopped" if gone.code in (EXIT_DONE, EXIT_LOST) else "failed"
-        self.codes.append(gone.code)
         if view.state == "failed":
             self._say("ERROR" if view.required else "WARNING", text)
             if view.required:
@@ -187,41 +184,6 @@ class Supervisor:
         elif now - self._failed_s.setdefault(view.run, now) > 3.0:  # else its exit says more
             self.finish(End("failed", EXIT_FAILED, f"{view.name}: {detail}"))
 
-    # -- ready and go -----------------------------------------------------------------------------
-
-    def _ready(self, view: NodeView) -> bool:
-        """Set up, and heard by all who are declared to hear it and still live."""
-        if view.status is None or view.name not in self.fleet.alive:
-            return False
-        return view.status.state in LIVE
-
-    def _tell_go(self, now: float) -> None:
-        waiting = [v for v in self.board.nodes.values() if not (v.gone or self._ready(v))]
-        self._detach(now)
-        if self.board.phase == "starting" and waiting:
-            return
-        for name in self.graph.go_order:
-            view = self.board.nodes[name]
-            if self.end is not None or not self._ready(view) or view.status is None or view.status.state != "ready":
-                continue
-            run, told_s = self._told.get(name, ("", 0.0))
-            if run != view.run or now - told_s > 2.0:
-                self._told[name] = (view.run, now)
-                self._request(name, "go", {})
-        if self.board.phase == "starting":
-            self.board.phase, self.board.started_s = "running", self.clock()
-
-    def _detach(self, now: float) -> None:
-        """Nobody waits for, or keeps messages for, a node that is gone for good."""
-        for gone in [view.name for view in self.board.nodes.values() if view.gone]:
-            for source in self.graph.nodes[gone].inputs:
-                view = self.board.nodes[source]
-                if source not in self.fleet.alive or view.status is None or gone not in view.status.missing:
-                    continue
-                if now >= self._detach_s.get((source, gone), 0.0):
-                    self._detach_s[source, gone] = now + DETACH_EVERY_S
-                    self._request(source, "detach", {"name": gone}, quiet=True)
-
     # -- a person ---------------------------------------------------------------------------------
 
     def _look(self, now: float) -> None:
@@ -242,12 +204,14 @@ class Supervisor:
         for view in self.board.of_kind(asked.kind):
             self._request(view.name, asked.command, asked.args)
 
-    def _request(self, name: str, command: str, args: dict[str, Any], quiet: bool = False) -> None:
+    def _request(self, name: str, command: str, args: dict[str, Any], quiet: bool = False) -> bool:
         try:
             self.bus.request(name, command, args, self.limits.ask_s)
         except ControlError as error:
             if not quiet:
-                self._say("WARNING", f"{name}: {command}: {error}")
+                self._say("WARNING", f"{command}: {error}")
+            return False
+        return True
 
     def _say(self, level: str, text: str) -> None:
         self.screen.say(Line(level, text))
@@ -264,17 +228,17 @@ class Supervisor:
         while not stopper.step(self.clock()):
             self._listen(0.05)
             for gone in self.fleet.reap(self.clock(), restart=False):
-                self._ended(gone)
+                self._ended(gone, stopper.terminated)
             self._look(self.clock())
 
-    def _ended(self, gone: Exit) -> None:
+    def _ended(self, gone: Exit, ended_by_us: set[str]) -> None:
         view = self.board.nodes[gone.name]
         view.gone, view.state = True, "stopped"
-        self.codes.append(gone.code)
-        unasked = gone.code < 0 and not self._interrupts > 1 and view.status is not None and gone.name not in self.forced
-        if gone.code in (EXIT_FAILED, *PASSED_ON) or unasked:
+        if self._interrupts > 1 or gone.name in ended_by_us:
+            return
+        if gone.code not in (EXIT_DONE, EXIT_LOST):
             view.state = "failed"
-            text = f"{gone.name} {_how(gone.code)} while stopping: {last_words(self.fleet.run_dir, gone.name)}"
+            text = f"{gone.name} {_how(gone.code)} while stopping: {self.fleet.last_words(gone.name)}"
             self._say("ERROR", text)
             if view.required:
                 self.finish(End("failed", gone.code if gone.code in PASSED_ON else EXIT_FAILED, text))

@@ -110,9 +110,10 @@ class Node:
 class _Runner:
     """The one loop."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, attached: bool) -> None:
         self.node = node
         self.bus = node.bus
+        self.attached = attached
         self.handlers = _methods(node, "on_")
         self.commands = _methods(node, "do_")
         self.running = False
@@ -121,11 +122,14 @@ class _Runner:
     def run(self) -> None:
         self.node.setup()
         self.bus.subscribe(self.node.resume())
+        if self.attached:
+            self._begin()
         while not self.stopping:
             wait_s = self.node.tick() if self.running else self._ready_when_confirmed()
             self._take(min(wait_s, MAX_WAIT_S))
-            if self.bus.stop_requested.is_set() and not self.stopping:
-                self.stopping = True  # asked by signal: no request will come
+            # asked by a signal no request comes; an attached node ends with the run it looks at
+            if self.bus.stop_requested.is_set() or (self.attached and self.bus.inputs_ended()):
+                self.stopping = True
         self.bus.set_state("stopping")
         if self.node.drains:
             self._drain()
@@ -171,15 +175,18 @@ class _Runner:
         args = {key: value for key, value in request.args.items()}
         self.node.publish("control", Control(command=request.command, args=args, by=request.by))
 
+    def _begin(self) -> None:
+        if not self.running:
+            self.running = True
+            self.bus.set_state("running")
+            self.node.go()
+
     def _execute(self, request: ControlRequest) -> dict[str, Any]:
         if request.command == "stop":
             self.stopping = True
             return {}
         if request.command == "go":
-            if not self.running:
-                self.running = True
-                self.bus.set_state("running")
-                self.node.go()
+            self._begin()
             return {}
         if request.command == "status":
             return {"status": msgspec.to_builtins(self.bus.status())}
@@ -202,8 +209,11 @@ def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
     sys.exit(run_node(node_class, wiring, config))
 
 
-def run_node(node_class: type[Node], wiring: Wiring, config: Any) -> int:
-    """The life of one node in this process; returns its exit code."""
+def run_node(node_class: type[Node], wiring: Wiring, config: Any, attached: bool = False) -> int:
+    """The life of one node in this process; returns its exit code.
+
+    An `attached` node joins a graph that runs already: it waits for nobody, and ends when its inputs have.
+    """
     bus = Bus(wiring)
     process.stop_on_signal(bus)
     try:
@@ -216,7 +226,7 @@ def run_node(node_class: type[Node], wiring: Wiring, config: Any) -> int:
     drained = True
     try:
         try:
-            _Runner(node).run()
+            _Runner(node, attached).run()
         finally:
             node.close()
     except NodeError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.clock import NS_PER_S
-from protocol.messages import ActionSpaceInfo, ActionTaken, Body, CameraInfo, EpisodeMark, Envelope, Frame, Message, Robot
+from protocol.messages import ActionSpaceInfo, ActionTaken, Body, CameraInfo, Envelope, EpisodeMark, Frame, Message, Robot
 from storage.errors import ImportProblem, SessionExists
 from storage.header import change_header
 from storage.paths import sync_folder
@@ -39,9 +39,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     out_of_range: int
 
 
-def import_tub(
-    tub: Path, target: Path, *, fps: float | None = None, episodes_at: Sequence[int] = (), strict: bool = True
-) -> ImportReport:
+def import_tub(tub: Path, target: Path, *, fps: float | None = None, episodes_at: Sequence[int] = (), strict: bool = True) -> ImportReport:
     """Make a session at `target` of the tub at `tub`.
 
     `episodes_at` are indexes at which a new episode begins. Without `fps` the tub's own times are used. When
@@ -58,7 +56,9 @@ def import_tub(
     first, last = source.records[0].index, source.records[-1].index
     outside = [index for index in episodes_at if not first <= index <= last]
     if outside:
-        raise ImportProblem(f"{tub} has records {first} to {last}: no episode can begin at {outside[0]}; give --episodes-at indexes of this tub")
+        raise ImportProblem(
+            f"{tub} has records {first} to {last}: no episode can begin at {outside[0]}; give --episodes-at indexes of this tub"
+        )
     times, rate_hz, rate_from = _times(source, fps)
     temporary = target.with_name(f".{target.name}.importing-{os.getpid()}")
     try:
@@ -87,7 +87,10 @@ def _times(tub: Tub, fps: float | None) -> tuple[dict[int, int], float, str]:
         return {record.index: base_ns + round((record.index - first) * NS_PER_S / fps) for record in records}, float(fps), "given"
     rate = tub_rate_hz(records)
     if rate is None:
-        raise ImportProblem(f"the times in {tub.path} are not those of a camera (a conversion wrote them): say how fast it was recorded with --fps, 20 is Donkeycar's default")
+        raise ImportProblem(
+            f"the times in {tub.path} are not those of a camera (a conversion wrote them): "
+            "say how fast it was recorded with --fps, 20 is Donkeycar's default"
+        )
     times: dict[int, int] = {}
     last = base_ns
     for record in records:  # a record without a time stands where its neighbour would be
@@ -125,7 +128,7 @@ class _Importer:
             "rate_hz": self.rate_hz, "episodes_at": sorted(set(episodes_at)), "deleted": len(self.tub.deleted),
         }  # fmt: skip
         with SessionWriter.create(path, name=name, source=source, commit_events=300) as writer:
-            for number, first, records in chunked_episodes(self.tub.records, episodes_at):
+            for first, records in chunked_episodes(self.tub.records, episodes_at):
                 self._episode(writer, first, records)
         if not self.frames:
             raise ImportProblem(f"{self.tub.path} has no image that can be decoded: {self.skipped[0].where}: {self.skipped[0].why}")
@@ -138,7 +141,9 @@ class _Importer:
             image = read_image(record.image)
             self._shape = self._shape or image.shape
             if image.shape != self._shape:
-                raise ValueError(f"image {record.image.name} is {image.shape[1]}x{image.shape[0]}, the first one is {self._shape[1]}x{self._shape[0]}")
+                raise ValueError(
+                    f"image {record.image.name} is {image.shape[1]}x{image.shape[0]}, the first one is {self._shape[1]}x{self._shape[0]}"
+                )
         except ValueError as error:
             bad = Skipped(where=record.line, why=str(error))
             if self.strict:

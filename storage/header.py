@@ -40,9 +40,7 @@ def new_header(name: str, codec: str, sync_interval_s: float, source: dict[str, 
     except importlib.metadata.PackageNotFoundError:
         version = "unknown"
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-    return Header(
-        name=name, created=created, toddle=version, codecs=codecs_for(codec), sync_interval_s=sync_interval_s, source=source
-    )
+    return Header(name=name, created=created, toddle=version, codecs=codecs_for(codec), sync_interval_s=sync_interval_s, source=source)
 
 
 def read_header(path: Path) -> Header:
@@ -57,7 +55,9 @@ def read_header(path: Path) -> Header:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptSession(f"{file} is not a session header: {error}") from None
     if header.format != FORMAT:
-        raise CorruptSession(f"{file} says format {header.format}, this toddle reads {FORMAT}: use the toddle that wrote it ({header.toddle})")
+        raise CorruptSession(
+            f"{file} says format {header.format}, this toddle reads {FORMAT}: use the toddle that wrote it ({header.toddle})"
+        )
     return header
 
 

@@ -23,9 +23,7 @@ def index_keys(message: Message, number: int, stream: int) -> Iterator[tuple[str
         yield "step", step_key(kind, episode, step, number)
 
 
-def put_event(
-    txn: "lmdb.Transaction[bytes]", segment: Segment, number: int, record: bytes, stream: int, message: Message
-) -> None:
+def put_event(txn: "lmdb.Transaction[bytes]", segment: Segment, number: int, record: bytes, stream: int, message: Message) -> None:
     """One event and its index entries. Only the seq table says the number in its value: its key lacks it."""
     key = NUMBER.pack(number)
     txn.put(key, record, append=True, db=segment.table("events"))

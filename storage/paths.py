@@ -21,7 +21,9 @@ def sessions_root(option: str | None = None) -> Path:
 def session_path(root: Path, name: str) -> Path:
     """The folder of session `name`. Raises BadName."""
     if not _NAME.fullmatch(name):
-        raise BadName(f"{name[:60]!r} cannot name a session: use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 100")
+        raise BadName(
+            f"{name[:60]!r} cannot name a session: use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 100"
+        )
     return root / name
 
 
@@ -38,7 +40,7 @@ def find_session(root: Path, name_or_path: str) -> Path:
         if (candidate / HEADER_FILE).is_file():
             return candidate
     names = session_names(root)
-    near = difflib.get_close_matches(name_or_path, names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name_or_path, names, n=3)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif names:

@@ -185,13 +185,19 @@ class SessionReader:
     def _get(self, segment: Segment, txn: "lmdb.Transaction[memoryview]", number: int) -> Event:
         record = txn.get(NUMBER.pack(number), db=segment.table("events"))
         if record is None:
-            raise CorruptSession(f"event {number} of {self.path} is in an index and not in the log; `toddle sessions verify {self.path.name}` lists all damage")
+            raise CorruptSession(
+                f"event {number} of {self.path} is in an index and not in the log; "
+                f"`toddle sessions verify {self.path.name}` lists all damage"
+            )
         return decode_record(number, record, self._codec, self.path)
 
     def _agree(self, number: int, same: bool) -> None:
         """An index entry that leads to another message than it says is damage, not an answer."""
         if not same:
-            raise CorruptSession(f"an index of {self.path} leads to event {number}, which is another; `toddle sessions verify {self.path.name}` lists all damage")
+            raise CorruptSession(
+                f"an index of {self.path} leads to event {number}, which is another; "
+                f"`toddle sessions verify {self.path.name}` lists all damage"
+            )
 
     def _chunk(self, segment: Segment, start: int, kinds: list[str] | None) -> list[Event]:
         """The next events of a segment, as many as one transaction should hold."""

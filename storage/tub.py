@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def read_tub(path: Path) -> Tub:
         deleted = sorted(int(index) for index in lines[-1].get("deleted_indexes", []))
         created = next((float(line["created_at"]) for line in lines if isinstance(line, dict) and "created_at" in line), None)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ImportProblem(f"{manifest} is not the manifest of a tub v2: {type(error).__name__}: {error}; older tubs convert with donkeycar's `donkey tub`") from None
+        raise ImportProblem(
+            f"{manifest} is not the manifest of a tub v2: {type(error).__name__}: {error}; older tubs convert with donkeycar's `donkey tub`"
+        ) from None
     records: list[TubRecord] = []
     skipped: list[Skipped] = []
     for catalog in catalogs:
@@ -76,13 +79,19 @@ def read_tub(path: Path) -> Tub:
                 skipped.append(Skipped(where=where, why=what))
     kept, twice = _unique(records)
     gone = set(deleted)
-    return Tub(path=path, created_s=created, records=[record for record in kept if record.index not in gone], deleted=deleted, skipped=skipped + twice)
+    return Tub(
+        path=path,
+        created_s=created,
+        records=[record for record in kept if record.index not in gone],
+        deleted=deleted,
+        skipped=skipped + twice,
+    )
 
 
 def tub_rate_hz(records: list[TubRecord]) -> float | None:
     """Frames per second by the tub's own times; None when they cannot be capture times."""
     times = [record.t_ms for record in records]
-    steps = [b - a for a, b in zip(times, times[1:], strict=False) if a is not None and b is not None]
+    steps = [b - a for a, b in pairwise(times) if a is not None and b is not None]
     if len(steps) < max(1, len(times) // 2) or min(steps) < 0:
         return None
     typical = statistics.median(steps)
@@ -95,7 +104,9 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     try:
         import cv2  # only imports need it: opencv is an extra
     except ImportError:
-        raise ImportProblem("importing a tub decodes JPEG with OpenCV, which is not installed: pip install 'toddle-robotics[viewer]'") from None
+        raise ImportProblem(
+            "importing a tub decodes JPEG with OpenCV, which is not installed: pip install 'toddle-robotics[viewer]'"
+        ) from None
 
     try:
         data = file.read_bytes()
@@ -113,7 +124,7 @@ def read_image(file: Path) -> NDArray[np.uint8]:
 def _record(path: Path, where: str, line: str) -> TubRecord:
     data: Any = json.loads(line)
     if not isinstance(data, dict):
-        raise ValueError("not a JSON object")
+        raise TypeError("not a JSON object")
     time_ms = data.get("_timestamp_ms")
     return TubRecord(
         index=int(data["_index"]), line=where, image=path / "images" / Path(str(data[IMAGE])).name,
@@ -139,14 +150,12 @@ def _unique(records: list[TubRecord]) -> tuple[list[TubRecord], list[Skipped]]:
     return sorted(by_index.values(), key=lambda record: record.index), skipped
 
 
-def chunked_episodes(records: list[TubRecord], starts: list[int]) -> Iterator[tuple[int, int, list[TubRecord]]]:
-    """Episode number, index of its step 0, and its records: a new episode begins at each index in `starts`."""
+def chunked_episodes(records: list[TubRecord], starts: list[int]) -> Iterator[tuple[int, list[TubRecord]]]:
+    """Per episode the index of its step 0 and its records: a new episode begins at each index in `starts`."""
     if not records:
         return
     edges = [records[0].index, *(start for start in sorted(set(starts)) if start > records[0].index), math.inf]
-    number = 0
-    for first, after in zip(edges, edges[1:], strict=False):
+    for first, after in pairwise(edges):
         chosen = [record for record in records if first <= record.index < after]
         if chosen:
-            yield number, int(first), chosen
-            number += 1
+            yield int(first), chosen

@@ -7,6 +7,7 @@ A damaged page can make LMDB crash, so `verify` reads in a process of its own an
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +74,8 @@ def verify(path: Path) -> Report:
         return msgspec.json.decode(child.stdout, type=Report)
     except msgspec.MsgspecError:
         words = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no words"]
-        text = f"reading {path / SEGMENTS} broke the reading process (exit status {child.returncode}: {words[0][:200]}); restore the session from a copy"
+        how = f"exit status {child.returncode}: {words[0][:200]}"
+        text = f"reading {path / SEGMENTS} broke the reading process ({how}); restore the session from a copy"
         return Report(session=path.name, problems=[text])
 
 
@@ -105,9 +107,7 @@ def check(path: Path) -> Report:
     return report
 
 
-def _check_segment(
-    path: Path, segment: Segment, books: Books, codec: ArrayCodec, report: Report, seen: Seen, limit: int | None
-) -> None:
+def _check_segment(path: Path, segment: Segment, books: Books, codec: ArrayCodec, report: Report, seen: Seen, limit: int | None) -> None:
     entries = {"seq": 0, "step": 0, "time": 0, "kind": 0}
     sound = True
     with segment.read() as txn:
@@ -164,7 +164,7 @@ def _check_books(path: Path, books: Books, report: Report, seen: Seen) -> None:
         return  # numbers of damaged events are unknown: no word on holes
     for (topic, run), stream in books.streams.items():
         missing = joined([*seen.get((topic, run), []), *stream.gaps])
-        for (_, before), (after, _) in zip(missing, missing[1:], strict=False):
+        for (_, before), (after, _) in pairwise(missing):
             report.holes.append(Gap(topic=topic, run=run, first=before + 1, last=after - 1))
         if missing and missing[-1][1] != stream.last_seq:
             report.holes.append(Gap(topic=topic, run=run, first=missing[-1][1] + 1, last=stream.last_seq))

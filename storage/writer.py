@@ -20,11 +20,11 @@ from storage.arrays import DEFAULT_CODEC, ArrayCodec
 from storage.books import Books
 from storage.errors import DiskFull, SessionExists, StorageError
 from storage.header import Header, change_header, new_header, read_header, write_header
+from storage.index import put_event
 from storage.load import find_seq, load_books
 from storage.lock import SessionLock
 from storage.paths import HEADER_FILE, free_bytes
 from storage.record import encode_record
-from storage.index import put_event
 from storage.segment import Segment, next_segment
 
 GIB = 1 << 30
@@ -78,7 +78,7 @@ class SessionWriter:
         self.committed = self._told()
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913 - the settings of a session, each by name
         cls, path: Path, *, robot: Robot | None = None, codec: str = DEFAULT_CODEC, map_bytes: int = 4 * GIB,
         sync_interval_s: float = 1.0, commit_events: int = 30, commit_bytes: int = 32 << 20, min_free_bytes: int = 0,
         source: dict[str, Any] | None = None, name: str | None = None, resume: bool = False,
@@ -94,7 +94,9 @@ class SessionWriter:
         )  # fmt: skip
         there = (path / HEADER_FILE).exists()
         if not resume and path.exists() and (there or not path.is_dir() or any(path.iterdir())):
-            raise SessionExists(f"{path} exists: choose another name, resume it, or delete it with `toddle sessions delete {path.name} --yes`")
+            raise SessionExists(
+                f"{path} exists: choose another name, resume it, or delete it with `toddle sessions delete {path.name} --yes`"
+            )
         if free_bytes(path) < min_free_bytes:
             raise DiskFull(f"{path} cannot begin: less than {min_free_bytes} bytes are free there; delete sessions or choose another root")
         path.mkdir(parents=True, exist_ok=True)
@@ -123,7 +125,10 @@ class SessionWriter:
         self._check_open()
         if self.free_bytes < self.limits.min_free_bytes:
             self.flush()  # the floor leaves room for what waits
-            raise DiskFull(f"session {self.name} stops: {self.free_bytes} bytes are free, {self.limits.min_free_bytes} must stay; all events taken so far are on disk")
+            raise DiskFull(
+                f"session {self.name} stops: {self.free_bytes} bytes are free, {self.limits.min_free_bytes} must stay; "
+                "all events taken so far are on disk"
+            )
         known = self._find(message)
         if known is not None:
             return known
@@ -152,10 +157,6 @@ class SessionWriter:
         """The last number taken or noted as missing, committed or not; -1 for a stream of which nothing is known."""
         stream = self._books.streams.get((topic, run))
         return -1 if stream is None else stream.last_seq
-
-    def positions(self) -> dict[str, tuple[str, int]]:
-        """Topic to its newest run and the next number of it that is wanted: what to ask the bus for after a restart."""
-        return {stream.topic: (stream.run, stream.last_seq + 1) for stream in self._books.streams.values()}
 
     def ends(self) -> dict[str, tuple[str, int]]:
         """Topic to (run, last number taken) of the stream of it that was begun last."""
@@ -256,7 +257,8 @@ class SessionWriter:
             self._segment.close()
             self._segment = None
         # one batch fits any segment, however small the map is set: records, indexes, books, page overhead
-        room = 2 * self._waiting_bytes + 8192 * len(self._waiting) + (1 << 20)
+        books = sum(len(value) for _, value in self._books.changed())
+        room = 2 * (self._waiting_bytes + books) + 8192 * len(self._waiting) + (1 << 17)
         try:
             self._segment = Segment(next_segment(self.path), map_bytes=max(self.limits.map_bytes, room))
         except (lmdb.Error, OSError) as error:

@@ -70,8 +70,8 @@ def hooks() -> "Hooks":
 
 def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """`--set NA<tab>`: the args of the launch file."""
-    file = ctx.params.get("file")
-    if not file or foreign_launch():
+    file = ctx.params.get("file") or next((arg for arg in ctx.args if arg.endswith((".yaml", ".yml"))), None)
+    if file is None or foreign_launch():
         return []
     from launch.errors import LaunchError
     from launch.source import read

@@ -1,9 +1,9 @@
 """`toddle sessions`: what was recorded.
 
-    toddle sessions import donkeycar ~/tub --name track --fps 20
-    toddle sessions list
-    toddle sessions info track --json
-    toddle sessions verify track
+toddle sessions import donkeycar ~/tub --name track --fps 20
+toddle sessions list
+toddle sessions info track --json
+toddle sessions verify track
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str
     """Names of sessions that begin with what was typed, for the shell."""
     from storage.paths import session_names, sessions_root
 
-    names = session_names(sessions_root(ctx.params.get("root")))
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in session_names(sessions_root(ctx.params.get("root"))) if name.startswith(incomplete)]
 
 
 # eager, so that completion knows the root that was typed before the name
@@ -196,8 +195,12 @@ def _report_lines(report: Report) -> list[str]:
     lines = [f"{report.session}: {report.verdict}, {report.events_checked} events checked"]
     lines += _cut([f"  damaged   event {damage.event} in segment {damage.segment}: {damage.why}" for damage in report.corrupt])
     lines += _cut([f"  damaged   {text}" for text in report.problems + report.index_mismatches])
-    lines += _cut([f"  unknown   {hole.topic} {hole.first} to {hole.last} of run {hole.run}: not there, and no gap says so" for hole in report.holes])
-    lines += _cut([f"  missing   {gap.topic} {gap.first} to {gap.last} of run {gap.run}: never came, known when recorded" for gap in report.gaps])
+    lines += _cut(
+        [f"  unknown   {hole.topic} {hole.first} to {hole.last} of run {hole.run}: not there, and no gap says so" for hole in report.holes]
+    )
+    lines += _cut(
+        [f"  missing   {gap.topic} {gap.first} to {gap.last} of run {gap.run}: never came, known when recorded" for gap in report.gaps]
+    )
     return lines
 
 
@@ -286,12 +289,8 @@ def _state(info: SessionInfo) -> str:
 
 
 def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
+    power = min((len(str(count)) - 1) // 3, 4)
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _time(seconds: float) -> str:

@@ -3,7 +3,7 @@
     save("checkpoints", learner, {"note": "before lunch"})
     learner = load(latest("checkpoints")).learner()
 
-A checkpoint `samples-000000012000` holds `tensors.safetensors` (weights, average, optimizer) and
+A checkpoint `000007-samples-12000` (the seventh written here) holds `tensors.safetensors` (weights, average, optimizer) and
 `checkpoint.json` (spec and its hash, counters, config, metadata). It is written under a temporary name,
 synced to disk and renamed: after a crash there is the old one or the new one, never half of one.
 """
@@ -24,6 +24,7 @@ from worldmodel.learner import Learner, TrainConfig
 from worldmodel.spec import ModelSpec
 
 FORMAT = 1
+PATTERN = "[0-9][0-9][0-9][0-9][0-9][0-9]-samples-*"
 TENSORS, RECORD = "tensors.safetensors", "checkpoint.json"
 
 
@@ -31,15 +32,14 @@ class CheckpointError(Exception):
     """A checkpoint that is missing, damaged or of another format."""
 
 
-class SpecMismatch(CheckpointError):
+class SpecMismatch(CheckpointError):  # noqa: N818 (says what it is)
     """A checkpoint of another model. `fields`: name -> (in the checkpoint, wanted)."""
 
     def __init__(self, path: Path, fields: dict[str, tuple[Any, Any]]) -> None:
         self.fields = fields
         listed = "; ".join(f"{name}: checkpoint {theirs!r}, wanted {mine!r}" for name, (theirs, mine) in fields.items())
         super().__init__(
-            f"checkpoint {path.name} belongs to another model ({listed}). "
-            "Give the model these values, or start without this checkpoint"
+            f"checkpoint {path.name} belongs to another model ({listed}). Give the model these values, or start without this checkpoint"
         )
 
 
@@ -90,18 +90,16 @@ def save(folder: str | os.PathLike[str], learner: Learner, metadata: dict[str, A
         text = json.dumps(record, indent=1, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the metadata cannot be written as JSON: {error}") from error
-    final = root / f"samples-{learner.samples:012d}"
+    # A serial number, not the sample count, says which is newest: a new run may share the folder.
+    final = root / f"{_serial(root) + 1:06d}-samples-{learner.samples}"
     temporary = root / f".{final.name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     _write(temporary / TENSORS, safetensors.torch.save(tensors))
     _write(temporary / RECORD, text.encode())
     _sync_folder(temporary)
-    if final.exists():  # the same moment saved twice: the second says nothing new
-        shutil.rmtree(temporary)
-    else:
-        os.rename(temporary, final)
-        _sync_folder(root)
+    os.rename(temporary, final)
+    _sync_folder(root)
     _drop_old(root, keep)
     return final
 
@@ -123,7 +121,12 @@ def _sync_folder(path: Path) -> None:
 
 def _complete(root: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    return sorted(path for path in root.glob("samples-*") if (path / RECORD).is_file() and (path / TENSORS).is_file())
+    return sorted(path for path in root.glob(PATTERN) if (path / RECORD).is_file() and (path / TENSORS).is_file())
+
+
+def _serial(root: Path) -> int:
+    """Number of the newest checkpoint, complete or not; 0 when there is none."""
+    return max((int(path.name.split("-")[0]) for path in root.glob(PATTERN)), default=0)
 
 
 def _drop_old(root: Path, keep: int) -> None:

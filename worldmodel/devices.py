@@ -6,7 +6,7 @@ import torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """"auto" is the first GPU when there is one, else the CPU; other names are torch's own."""
+    """ "auto" is the first GPU when there is one, else the CPU; other names are torch's own."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -15,10 +15,10 @@ def pick_device(name: str = "auto") -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether this device multiplies bf16 faster than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if device.type == "cpu":
         capabilities = torch.backends.cpu.get_cpu_capability()
-        return "AVX512" in capabilities and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return "AVX512" in capabilities and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return False
 
 

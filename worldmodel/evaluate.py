@@ -161,7 +161,7 @@ def _circular_mean(weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     angle = 2.0 * np.pi * np.arange(size) / size
     theta = np.arctan2((weight * np.sin(angle)).sum(axis=-1), (weight * np.cos(angle)).sum(axis=-1))
     place = size * theta / (2.0 * np.pi) % size
-    return np.where(weight.sum(axis=-1) > 0, place, np.nan)
+    return np.asarray(np.where(weight.sum(axis=-1) > 0, place, np.nan))
 
 
 def _hits(image: UInt8Array, position: FloatArray) -> np.ndarray[Any, Any]:
@@ -169,7 +169,7 @@ def _hits(image: UInt8Array, position: FloatArray) -> np.ndarray[Any, Any]:
     size = np.asarray((image.shape[-2], image.shape[-3]), dtype=np.float64)
     away = np.abs(torus_position(image) - position) % size
     away = np.minimum(away, size - away)
-    return np.hypot(away[..., 0], away[..., 1]) <= HIT_PX
+    return np.asarray(np.hypot(away[..., 0], away[..., 1]) <= HIT_PX)
 
 
 def _outcome(truth: Images, action: int) -> Images:
@@ -183,7 +183,7 @@ def _mse(ours: dict[str, np.ndarray[Any, Any]], truth: Images) -> FloatArray:
         difference = ours[name].astype(np.float32) - array
         total = total + np.einsum("nahwc,nahwc->na", difference, difference)
     pixels = sum(array[0, 0].size for array in truth.values())
-    return np.asarray(total, np.float32) / (pixels * 255.0**2)
+    return np.asarray(total / (pixels * 255.0**2), np.float32)
 
 
 def _mean(parts: list[FloatArray]) -> float:

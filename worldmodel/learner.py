@@ -37,7 +37,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     betas: tuple[float, float] = (0.9, 0.95)
     grad_clip: float = 1.0
     ema_decay: float = 0.99  # per step, reached gradually
-    boost: float = 20.0  # extra weight of changed pixels at the start, see losses.py
+    boost: float = 5.0  # extra weight of changed pixels at the start, see losses.py
     anneal_samples: int = 5000
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -66,7 +66,8 @@ class Learner:
         self.steps = 0
         self.skipped_nan = 0
         self._parameters = list(self.model.parameters())
-        self._ema = [parameter.detach().clone() for parameter in self._parameters]
+        self._weights = [parameter.detach() for parameter in self._parameters]  # the same memory
+        self._ema = [weight.clone() for weight in self._weights]
         self._optimizer = self._make_optimizer()
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
@@ -93,7 +94,7 @@ class Learner:
             prediction = self.model(seen, actions)
         loss, mse = pixel_loss(prediction, target, last, boost, real)
         copy_last = pixel_loss(last, target, last, 0.0, real)[1]
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip, foreach=True)
         report = {"loss": loss.item(), "mse": mse.item(), "copy_last_mse": copy_last.item(), "grad_norm": norm.item()}
         self.samples += len(batch)
@@ -125,7 +126,7 @@ class Learner:
         # The average starts short, or the first random weights would stay in it for long.
         decay = min(self.config.ema_decay, (1.0 + self.steps) / (10.0 + self.steps))
         with torch.no_grad():
-            torch._foreach_lerp_(self._ema, self._parameters, 1.0 - decay)
+            torch._foreach_lerp_(self._ema, self._weights, 1.0 - decay)
 
     def ema_state(self) -> dict[str, Tensor]:
         """Averaged weights by name, fp32, copies."""

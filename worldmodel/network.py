@@ -10,10 +10,13 @@ earlier" is then the same rotation everywhere, which the dot world learns from a
 that absolute positions need.
 
 The head starts at zero. With the delta target the answer is
-    last - erase * last + paint
-per pixel: an untrained model copies the last frame exactly. A black pixel stays black however large
-`erase` is, so removing an object needs no exact outline of it, only painting does.
+    (1 - erase) * last + (1 + show) * paint
+with one `erase` and one `show` per patch and one `paint` per pixel. An untrained model copies the last
+frame exactly; removing an object needs one number, not its outline; and one number, not the agreement
+of all pixels, keeps a patch clean where nothing new appears.
 """
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +25,6 @@ from torch.nn import functional
 from worldmodel.patches import Patches
 from worldmodel.spec import ModelSpec
 
-import os
-ACT = {"gelu": lambda x: functional.gelu(x, approximate="tanh"), "relu2": lambda x: functional.relu(x).square(), "relu": functional.relu, "silu": functional.silu}[os.environ.get("ACT", "gelu")]
 ROTARY_BASE = 100.0  # the slowest rotation turns about 1 rad over 30 patches: enough for grids of this size
 
 
@@ -44,7 +45,7 @@ def rotary_table(positions: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Turn x [B, N, heads, head_width] by the table's angles (tables [N, 1, head_width], dtype of x)."""
     cos, sin = table
-    halves = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    halves = x.reshape(*x.shape[:-1], 2, 2, -1).flip(-2).flatten(-3)
     return x * cos + halves * sin
 
 
@@ -79,9 +80,7 @@ class Block(nn.Module):
         k, v = self.memory_kv(memory).unflatten(-1, (2, self.heads, -1)).unbind(-3)
         return rotate(k, table), v
 
-    def forward(
-        self, x: Tensor, table: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, table: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """x [B, N, width] -> the same shape."""
         qk, v = self.qkv(self.norm1(x)).unflatten(-1, (3 * self.heads, -1)).split((2 * self.heads, self.heads), dim=-2)
         q, k = rotate(qk, table).chunk(2, dim=-2)
@@ -89,11 +88,16 @@ class Block(nn.Module):
             k, v = torch.cat((memory[0], k), dim=1), torch.cat((memory[1], v), dim=1)
         mixed = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.down(ACT(self.up(self.norm2(x))))
+        return x.add(self.down(functional.gelu(self.up(self.norm2(x)), approximate="tanh")))
 
 
 class WorldModel(nn.Module):
     """Frames and actions in, the next frame out, all as patches."""
+
+    frame_cos: Tensor  # rotary tables: of one frame's tokens, and of all tokens that are seen
+    frame_sin: Tensor
+    seen_cos: Tensor
+    seen_sin: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -107,29 +111,23 @@ class WorldModel(nn.Module):
         self.action_time = nn.Parameter(torch.randn(spec.context, width) * 0.02)
         self.camera = nn.Parameter(torch.randn(len(spec.cameras), width) * 0.02)
         self.query = nn.Parameter(torch.randn(width) * 0.02)
-        self.encoder = nn.ModuleList(
-            Block(width, spec.heads, spec.mlp_ratio, cross=False) for _ in range(spec.encoder_depth)
-        )
+        self.encoder = nn.ModuleList(Block(width, spec.heads, spec.mlp_ratio, cross=False) for _ in range(spec.encoder_depth))
         self.encoder_norm = nn.LayerNorm(width)
         self.start = nn.Linear(width, width)
-        self.decoder = nn.ModuleList(
-            Block(width, spec.heads, spec.mlp_ratio, cross=True) for _ in range(spec.decoder_depth)
-        )
+        self.decoder = nn.ModuleList(Block(width, spec.heads, spec.mlp_ratio, cross=True) for _ in range(spec.decoder_depth))
         self.decoder_norm = nn.LayerNorm(width)
-        self.gates = int(os.environ.get("GATE", "0")) or pixels // 3
-        outputs = pixels + (self.gates if spec.target == "delta" else 0)
-        self.head = nn.Linear(width, outputs)
+        self.head = nn.Linear(width, pixels + (2 if spec.target == "delta" else 0))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         head_width = width // spec.heads
         cos, sin = rotary_table(self.patches.positions, head_width)
-        still = torch.ones(spec.context - 1, head_width), torch.zeros(spec.context - 1, head_width)
         # The encoder sees all frames' patches, then the past actions, which have no place in a frame.
-        self.register_buffer("frame_cos", cos[:, None], persistent=False)
-        self.register_buffer("frame_sin", sin[:, None], persistent=False)
-        seen_cos, seen_sin = torch.cat((cos.repeat(spec.context, 1), still[0])), torch.cat((sin.repeat(spec.context, 1), still[1]))
-        self.register_buffer("seen_cos", seen_cos[:, None], persistent=False)
-        self.register_buffer("seen_sin", seen_sin[:, None], persistent=False)
+        past = spec.context - 1
+        seen_cos = torch.cat((cos.repeat(spec.context, 1), torch.ones(past, head_width)))
+        seen_sin = torch.cat((sin.repeat(spec.context, 1), torch.zeros(past, head_width)))
+        tables = {"frame_cos": cos, "frame_sin": sin, "seen_cos": seen_cos, "seen_sin": seen_sin}
+        for name, table in tables.items():
+            self.register_buffer(name, table[:, None], persistent=False)
 
     def tables(self, dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Rotary tables of the seen tokens and of one frame's tokens, in the dtype of the activations."""
@@ -147,9 +145,10 @@ class WorldModel(nn.Module):
         x = (self.embed(seen) + self.frame_time[:, None] + place).flatten(1, 2)
         x = torch.cat((x, self.embed_actions(past) + self.action_time[:-1]), dim=1)
         table = self.tables(self._dtype(x))[0]
-        for block in self.encoder:
+        for block in _blocks(self.encoder):
             x = block(x, table)
-        return self.encoder_norm(x)
+        encoded: Tensor = self.encoder_norm(x)
+        return encoded
 
     def decode(self, memory: Tensor, last: Tensor, action: Tensor) -> Tensor:
         """Memory [B, M, width], last patches [B, N, P], encoded actions [B, A, E] -> next patches float32 [B, A, N, P]."""
@@ -159,21 +158,16 @@ class WorldModel(nn.Module):
         told = self.embed_actions(action) + self.action_time[-1]
         x = (x[:, None] + told[:, :, None]).flatten(0, 1)
         seen_table, table = self.tables(self._dtype(x))
-        for block in self.decoder:
+        for block in _blocks(self.decoder):
             k, v = block.read(memory, seen_table)
             if options > 1:
                 k, v = k.repeat_interleave(options, dim=0), v.repeat_interleave(options, dim=0)
             x = block(x, table, (k, v))
-        answer = self.head(self.decoder_norm(x)).float().unflatten(0, (-1, options))
+        answer: Tensor = self.head(self.decoder_norm(x)).float().unflatten(0, (-1, options))
         if self.spec.target == "full":
             return answer
-        paint, erase = answer.split((self.patches.pixels, self.gates), dim=-1)
-        if self.gates == 16:
-            c = torch.arange(self.spec.patch) * 4 // self.spec.patch
-            idx = (c[:, None] * 4 + c).flatten()
-            erase = erase @ torch.nn.functional.one_hot(idx, 16).float().T
-        before = last[:, None].unflatten(-1, (-1, 3))
-        return (before * (1.0 - erase[..., None]) + paint.unflatten(-1, (-1, 3))).flatten(-2)
+        paint, erase, show = torch.split(answer, [self.patches.pixels, 1, 1], dim=-1)
+        return torch.addcmul((1.0 - erase) * last[:, None], 1.0 + show, paint)
 
     def forward(self, seen: Tensor, actions: Tensor) -> Tensor:
         """Patches [B, context, N, P] and encoded actions [B, context, E] -> next patches float32 [B, N, P]."""
@@ -185,3 +179,7 @@ class WorldModel(nn.Module):
     def _dtype(x: Tensor) -> torch.dtype:
         kind = x.device.type
         return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def _blocks(modules: nn.ModuleList) -> list[Block]:
+    return cast(list[Block], list(modules))

@@ -34,7 +34,7 @@ class Patches(nn.Module):
         self.counts = [rows * columns for rows, columns in self.grids]
         self.tokens = sum(self.counts)
         self.pixels = spec.patch * spec.patch * 3
-        places = [np.stack(np.indices(shape), axis=-1).reshape(-1, 2) for shape in self.grids]
+        places = [np.indices(shape).reshape(2, -1).T for shape in self.grids]
         index = np.repeat(np.arange(len(self.grids)), self.counts)
         ones = [torch.ones(1, c.height, c.width, 3, dtype=torch.uint8) for c in spec.cameras]
         # Not saved: they follow from the spec.
@@ -71,7 +71,7 @@ class Patches(nn.Module):
     def paste(self, patches: Tensor) -> dict[str, Tensor]:
         """Patches [..., N, P] -> {camera: [..., H, W, 3]}, padding dropped."""
         side, frames = self.spec.patch, {}
-        parts = patches.split(self.counts, dim=-2)
+        parts = torch.split(patches, self.counts, dim=-2)
         for camera, part, (rows, columns) in zip(self.spec.cameras, parts, self.grids, strict=True):
             lead = part.shape[:-2]
             picture = part.reshape(*lead, rows, columns, side, side * 3).transpose(-3, -2)

@@ -1,7 +1,7 @@
 """Imagining: what would the next frame be, for each action one could take now?
 
-    predictor = FramePredictor(spec, weights)          # weights: bytes from Learner.weights_bytes
-    images = predictor.predict({"front": history}, past_actions, space.candidates())
+predictor = FramePredictor(spec, weights)          # weights: bytes from Learner.weights_bytes
+images = predictor.predict({"front": history}, past_actions, space.candidates())
 """
 
 from typing import Any
@@ -44,9 +44,7 @@ class FramePredictor:
             )
         self.model.load_state_dict({name: tensors[name] for name in own}, strict=True)
 
-    def predict(
-        self, history: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray
-    ) -> dict[str, UInt8Array]:
+    def predict(self, history: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray) -> dict[str, UInt8Array]:
         """One state, A imagined actions.
 
         history: {camera: uint8 [n, H, W, 3]}, the newest last; n above the context uses the newest, n below
@@ -63,9 +61,7 @@ class FramePredictor:
         images = self.predict_batch({n: a[None] for n, a in frames.items()}, past[None], np.asarray(candidates)[None])
         return {name: image[0] for name, image in images.items()}
 
-    def predict_batch(
-        self, frames: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray
-    ) -> dict[str, UInt8Array]:
+    def predict_batch(self, frames: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray) -> dict[str, UInt8Array]:
         """B states: frames {camera: uint8 [B, context, H, W, 3]}, past_actions [B, context - 1, D], candidates [B or 1, A, D].
 
         Returns {camera: uint8 [B, A, H, W, 3]}; every history is encoded once.

@@ -91,7 +91,7 @@ class ActionSpace(msgspec.Struct, frozen=True):
             low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
             encoded = (2.0 * (actions - low) / (high - low) - 1.0).astype(np.float32)
         encoded[unknown] = np.nan
-        return encoded
+        return np.asarray(encoded, np.float32)
 
     def candidates(self, n: int = 6, seed: int = 0) -> FloatArray:
         """Actions worth imagining, float32 [A, D].
@@ -113,7 +113,7 @@ class ActionSpace(msgspec.Struct, frozen=True):
         unit = (shift + np.arange(n)[:, None] * steps) % 1.0
         unit[0] = 0.5
         low, high = np.asarray(self.low), np.asarray(self.high)
-        return (low + unit * (high - low)).astype(np.float32)
+        return np.asarray(low + unit * (high - low), np.float32)
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
@@ -167,9 +167,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def model_spec(
-    cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = "small", **overrides: Any
-) -> ModelSpec:
+def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = "small", **overrides: Any) -> ModelSpec:
     """A spec for these cameras and actions. Keywords override fields; raises SpecError for unknown ones."""
     if preset not in PRESETS:
         raise SpecError(f"there is no preset {preset!r}: choose one of {sorted(PRESETS)}")

@@ -9,14 +9,14 @@ class PredictorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """`model`: follow (the trainer's weights) or none (only select; torch is never imported).
 
     `selector`: constant, sequence, random, recorded, person, or none (somebody else acts: a replay);
-    `options` are the selector's own. With `confirm` a person says yes to each action, or names another.
+    `selector_options` are its own. With `confirm` a person says yes to each action, or names another.
     A command is good for `deadline_s`. Predictions are made at most `max_hz` times a second (0: for every
     frame); a continuous space is sampled at `candidates` points.
     """
 
     model: Literal["follow", "none"] = "follow"
     selector: Literal["constant", "sequence", "random", "recorded", "person", "none"] = "random"
-    options: dict[str, Any] = {}
+    selector_options: dict[str, Any] = {}
     confirm: bool = False
     deadline_s: float = 2.0
     max_hz: float = 5.0

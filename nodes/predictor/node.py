@@ -67,7 +67,7 @@ class PredictorNode(Node):
         otherwise = robot.safe_action if robot.timing == "paced" else None
         try:
             self.selector = make_selector(
-                self.config.selector, dict(self.config.options), robot.actions, self.candidates,
+                self.config.selector, dict(self.config.selector_options), robot.actions, self.candidates,
                 self.wiring.seed, self._recorded, otherwise,
             )  # fmt: skip
         except SelectorError as error:

@@ -4,13 +4,14 @@ from typing import Any, Literal
 
 import msgspec
 
-MB = 1 << 20
+DEFAULT_RATE_HZ = 20.0
 
 
 class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`driver` is `toroidal_dot`, `replay`, or `package.module:Class`; `options` are the driver's own.
 
-    Timing: `lockstep` makes a step when a command comes, at most `rate_hz` (0: no limit); `paced` makes
+    `rate_hz` is 20 when not given, for a replay the recording's own; 0 is no limit: a replay then plays as
+    fast as its reliable subscribers take it. `lockstep` makes a step when a command comes; `paced` makes
     one every 1/`rate_hz` s and takes the safe action when no command came in time; a lockstep robot does
     so after `command_timeout_s` (0: it waits for ever, for a person). An episode ends after
     `episode_steps` (0: never), the run after `steps` (0: never).
@@ -18,15 +19,16 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     driver: str = "toroidal_dot"
     timing: Literal["lockstep", "paced"] = "lockstep"
-    rate_hz: float = 20.0
+    rate_hz: float | None = None
     command_timeout_s: float = 5.0
     episode_steps: int = 0
     steps: int = 0
     options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        if self.rate_hz < 0 or (self.timing == "paced" and self.rate_hz == 0):
-            raise ValueError(f"rate_hz is {self.rate_hz:g}; a paced robot needs a rate above 0")
+        rate_hz = DEFAULT_RATE_HZ if self.rate_hz is None else self.rate_hz
+        if rate_hz < 0 or (self.timing == "paced" and rate_hz == 0):
+            raise ValueError(f"rate_hz is {rate_hz:g}; a paced robot needs a rate above 0")
         if self.episode_steps < 0 or self.steps < 0:
             raise ValueError("episode_steps and steps are counts; 0 means no limit")
 

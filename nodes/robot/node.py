@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nodes.robot.config import RobotConfig
+from nodes.robot.config import DEFAULT_RATE_HZ, RobotConfig
 from nodes.robot.core import CommandGate, Progress, Rate
 from nodes.robot.drivers import make_driver
 from nodes.robot.interface import EndOfData, KnowsTruth, Observation, PlayedStep, Plays, Robot, RobotError
+from nodes.robot.statistics import Statistics
 from nodes.runtime import MAX_WAIT_S, Node, NodeError
 from protocol import messages as m
 
@@ -27,7 +28,9 @@ class RobotNode(Node):
         self.commanded = any(peer.kind == "predictor" for peer in self.wiring.inputs)
         self.gate = CommandGate(self.driver.action_space)
         self.progress = Progress()
-        self.rate = Rate(self.config.rate_hz)
+        self.statistics = Statistics(self.driver.action_space)
+        self.rate_hz = self._choose_rate_hz()
+        self.rate = Rate(self.rate_hz)
         self.phase: Literal["observe", "act", "ended"] = "observe"
         self.paused = False
         self.steps_allowed = 0
@@ -114,6 +117,7 @@ class RobotNode(Node):
         success = self.driver.execute(action)
         body = m.ActionTaken(action=action, by=by, start_ns=start_ns, end_ns=time.time_ns(), success=success, safe=safe)
         self.publish("action", body, episode=self.progress.episode, step=self.progress.step)
+        self.statistics.action(action, (body.end_ns - start_ns) / 1e9, success, safe)
         self.phase = "observe"
         self.progress.advance()
         limit = self.config.episode_steps
@@ -188,6 +192,7 @@ class RobotNode(Node):
 
     def do_pause(self, args: dict[str, Any]) -> None:
         self.paused = True
+        self.statistics.pause()
         self.steps_allowed = 0
         self.driver.stop()
         self.bus.set_state("paused")
@@ -228,6 +233,11 @@ class RobotNode(Node):
         finally:
             self.driver.close()
 
+    def _choose_rate_hz(self) -> float:
+        if self.config.rate_hz is not None:
+            return self.config.rate_hz
+        return self.plays.info.rate_hz if self.plays else DEFAULT_RATE_HZ
+
     def _observe(self) -> Observation:
         try:
             return self.driver.observe()
@@ -243,7 +253,7 @@ class RobotNode(Node):
         return m.Robot(
             robot=self.name, driver=self.config.driver, params=dict(self.config.options), cameras=cameras,
             actions=self.driver.action_space, state_names=self.driver.state_names,
-            rate_hz=self.config.rate_hz, timing=self.config.timing, safe_action=self.driver.safe_action,
+            rate_hz=self.rate_hz, timing=self.config.timing, safe_action=self.driver.safe_action,
         )  # fmt: skip
 
     def _publish_frame(self, observation: Observation, *, held_out: bool) -> None:
@@ -251,6 +261,7 @@ class RobotNode(Node):
         arrays |= {f"depth/{name}": depth for name, depth in observation.depth.items()}
         if observation.state is not None:
             arrays["state"] = observation.state
+        self.statistics.frame(time.monotonic())
         body = m.Frame(held_out=held_out)
         self.publish("frame", body, arrays, episode=self.progress.episode, step=self.progress.step)
 
@@ -262,4 +273,6 @@ class RobotNode(Node):
         self._metrics_s, self._metrics_steps = now_s, self.progress.steps
         values = {"steps": self.progress.steps, "episodes": self.progress.episode + 1, "rate_hz": rate_hz, "late": self.late}
         values |= {f"refused_{reason}": count for reason, count in self.gate.refused.items()}
+        if now:  # the last word
+            values |= self.statistics.numbers()
         self.metrics(values)

@@ -41,8 +41,7 @@ class ReplayBuffer:
         self.capacity = capacity_frames if capacity_frames is not None else int(capacity_bytes or 0) // self.frame_bytes
         if self.capacity < context + 1:
             raise ValueError(
-                f"room for {self.capacity} frames of {self.frame_bytes} bytes, but one window needs {context + 1}: "
-                "raise the capacity"
+                f"room for {self.capacity} frames of {self.frame_bytes} bytes, but one window needs {context + 1}: raise the capacity"
             )
         # Zeroed memory is not touched until written, so a large ring costs only what it holds.
         self._frames = {c.name: np.zeros((self.capacity, c.height, c.width, 3), np.uint8) for c in cameras}

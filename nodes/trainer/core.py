@@ -46,18 +46,7 @@ class TrainerCore:
 
     def set_probe(self, arrays: dict[str, np.ndarray]) -> None:
         """The robot's probe, cut to the model's context."""
-        context = self.spec.context
-        history = {n.removeprefix("history/"): a for n, a in arrays.items() if n.startswith("history/")}
-        given = next(iter(history.values())).shape[1]
-        if given < context:
-            raise ValueError(f"the probe's histories hold {given} frames, the model sees {context}: lower its context")
-        self.probe = Probe(
-            frames={name: array[:, -context:] for name, array in history.items()},
-            past_actions=arrays["past_actions"][:, given - context :],
-            candidates=arrays["candidates"],
-            next={n.removeprefix("next/"): a for n, a in arrays.items() if n.startswith("next/")},
-            position=arrays.get("position"),
-        )
+        self.probe = cut_probe(arrays, self.spec.context)
 
     def add_frame(self, message: m.Message) -> None:
         envelope = message.envelope
@@ -104,6 +93,21 @@ class TrainerCore:
         goal = self.config.goal
         values = {name: getattr(scores, name) for name in goal}
         return bool(goal) and all(value is not None and value >= goal[name] for name, value in values.items())
+
+
+def cut_probe(arrays: dict[str, np.ndarray], context: int) -> Probe:
+    """A probe message's arrays, with histories as long as the model's context; ValueError when they are shorter."""
+    history = {n.removeprefix("history/"): a for n, a in arrays.items() if n.startswith("history/")}
+    given = next(iter(history.values())).shape[1]
+    if given < context:
+        raise ValueError(f"the probe's histories hold {given} frames, the model sees {context}: lower its context")
+    return Probe(
+        frames={name: array[:, -context:] for name, array in history.items()},
+        past_actions=arrays["past_actions"][:, given - context :],
+        candidates=arrays["candidates"],
+        next={n.removeprefix("next/"): a for n, a in arrays.items() if n.startswith("next/")},
+        position=arrays.get("position"),
+    )
 
 
 def numbers(scores: Scores) -> dict[str, float]:

@@ -59,13 +59,14 @@ def _name_bars(
 ) -> None:
     """Below the steps, under each bar, the action in words; nothing where it is not known."""
     w, h = size
-    for index, row in enumerate(bars):
-        if np.isnan(row).any():
+    known: list[list[float]] = np.asarray(bars).tolist()
+    for index, numbers in enumerate(known):
+        if any(number != number for number in numbers):  # not a number: not known
             continue
-        action = dict(zip(space.names, map(float, row), strict=True))
+        action = dict(zip(space.names, numbers, strict=True))
         x = place.x + (index + 1) * (w + separator) - separator / 2
-        label = fitting_label(brush, action, theme.SMALL, w)
-        brush.text(label, x, place.y + h + brush.px(29), theme.SMALL, theme.MUTED, align="middle", width=w)
+        label, size_px = fitting_label(brush, action, (theme.SMALL,), w)
+        brush.text(label, x, place.y + h + brush.px(29), size_px, theme.MUTED, align="middle", width=w)
 
 
 Slot = tuple[str, Hashable, UInt8Array | None, str]

@@ -1,5 +1,7 @@
 """Small labels on panels and pictures: actions in words and colours, keys, tags."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nodes.viewer import theme
@@ -18,13 +20,14 @@ def action_label(action: Action) -> str:
     return "  ".join(f"{name} {value:+.2f}" for name, value in action.items())
 
 
-def fitting_label(brush: Brush, action: Action, size: float, width: int, bold: bool = False) -> str:
-    """An action in words, or its numbers alone, or those shortened: the longest that fits, "" when none does."""
+def fitting_label(brush: Brush, action: Action, sizes: Sequence[float], width: int) -> tuple[str, float]:
+    """The longest words for an action that fit into `width`, and at which of the sizes; "" when none does."""
     values = list(action.values())
     texts = [action_label(action), f"{values[0]:.4g}" if len(values) == 1 else " ".join(f"{v:+.2f}" for v in values)]
     if len(values) > 1:
         texts += [" ".join(f"{v:+.1f}" for v in values), f"{values[0]:+.1f} .."]
-    return next((text for text in texts if brush.text_width(text, size, bold) <= width), "")
+    tries = [(text, size) for text in texts for size in sizes]
+    return next(((text, size) for text, size in tries if brush.text_width(text, size) <= width), ("", sizes[0]))
 
 
 def aside(brush: Brush, rect: Rect, text: str) -> None:

@@ -18,8 +18,7 @@ class ViewerNode(Node):
     config: ViewerConfig
 
     def setup(self) -> None:
-        nodes = {peer.name: peer.kind for peer in self.wiring.peers or self.wiring.inputs}
-        nodes.setdefault(self.name, "viewer")
+        nodes = {peer.name: peer.kind for peer in self.wiring.inputs}
         self.state = ViewState(self.wiring.run, nodes, self.config.context, self.config.curve_points)
         self.composer = Composer(self.config.size)
         try:

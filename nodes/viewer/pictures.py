@@ -98,8 +98,8 @@ def _candidate(
     left += digit(brush, left, y, index, chosen)
     left += swatch(brush, left, y, body.candidates[index], state)
     colour = theme.TEXT if chosen else theme.MUTED
-    label = fitting_label(brush, body.candidates[index], theme.BODY, right - left)
-    left += brush.text(label, left, y, theme.BODY, colour, bold=chosen) + brush.px(12)
+    label, label_size = fitting_label(brush, body.candidates[index], (theme.BODY, theme.SMALL), right - left)
+    left += brush.text(label, left, y, label_size, colour, bold=chosen) + brush.px(12)
     extras = [("chosen", theme.BLUE)] if chosen else []
     if index < len(body.uncertainty) and width >= brush.px(180):
         extras.insert(0, (f"u {number(body.uncertainty[index], 2)}", theme.MUTED))

@@ -16,7 +16,7 @@ Key = tuple[int | None, int | None]
 """Episode and step."""
 
 
-def images_of(arrays: Mapping[str, np.ndarray], prefix: str, ndim: int) -> dict[str, UInt8Array]:
+def images_of(arrays: Mapping[str, np.ndarray[Any, Any]], prefix: str, ndim: int) -> dict[str, UInt8Array]:
     """Camera name -> array `<prefix>/<camera>`, uint8 with three colours last; others are left out."""
     found = {}
     for name, array in arrays.items():

@@ -11,6 +11,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +25,13 @@ from nodes.viewer.keys import decode_cv_key
 
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
 
-_PROBE = "import cv2; cv2.namedWindow('toddle: testing the display', cv2.WINDOW_NORMAL); cv2.destroyAllWindows()"
+_PROBE = """
+import cv2, sys
+cv2.namedWindow("toddle: testing the display", cv2.WINDOW_NORMAL)
+sys.stdout.write("open\\n")
+sys.stdout.flush()
+sys.stdin.read()
+"""
 _QT_QUIET = {"QT_LOGGING_RULES": "*.warning=false"}  # OpenCV's wheel brings no fonts, and Qt says so at length
 
 
@@ -39,11 +48,12 @@ class Sink(Protocol):
 
 
 class WindowSink:
-    """A window. Make it, and call it, on the process's main thread only; test `window_problem` before."""
+    """A window. Make it, and call it, on the process's main thread only; inside `tested_display`."""
 
     def __init__(self, title: str, size: tuple[int, int]) -> None:
         self._title = title
         self._shown = False
+        self._gone = False
         for name, value in _QT_QUIET.items():
             os.environ.setdefault(name, value)
         try:
@@ -64,17 +74,24 @@ class WindowSink:
 
     def poll_key(self) -> str | None:
         """Let the window live for a millisecond; the name of a key that was pressed, or None."""
-        return decode_cv_key(cv2.waitKeyEx(1))
+        return None if self.closed else decode_cv_key(cv2.waitKeyEx(1))
 
     @property
     def closed(self) -> bool:
-        """Whether the person closed the window."""
-        return self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
+        """Whether the window is gone: the person closed it, or `close` did."""
+        if self._shown and not self._gone:
+            try:
+                self._gone = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
+            except cv2.error:  # Qt has no window at all any more
+                self._gone = True
+        return self._gone
 
     def close(self) -> None:
-        if cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 0:
+        """Take the window away; a second call does nothing."""
+        if not self.closed:
             cv2.destroyWindow(self._title)
-        cv2.waitKeyEx(1)
+            cv2.waitKeyEx(1)
+            self._gone = True
 
 
 class PngSink:
@@ -172,14 +189,17 @@ def open_sinks(config: ViewerConfig, folder: Path) -> Opened:
     sinks: list[Sink] = [png]
     notes: list[str] = []
     window = None
-    problem = window_problem() if config.window is not False else "window is false"
-    if problem is None:
-        window = WindowSink(config.title, config.size)
-        sinks.insert(0, window)
-    elif config.window:
-        raise SinkError(f"no window: {problem}. Set window: false, and look at {png.latest}")
+    if config.window is False:
+        notes.append(f"no window, as configured; the picture is {png.latest}")
     else:
-        notes.append(f"no window: {problem}; the picture is {png.latest}")
+        with tested_display() as problem:
+            if problem is None:
+                window = WindowSink(config.title, config.size)
+                sinks.insert(0, window)
+            elif config.window:
+                raise SinkError(f"no window: {problem}. Set window: false, and look at {png.latest}")
+            else:
+                notes.append(f"no window: {problem}; the picture is {png.latest}")
     if config.mp4:
         video = Mp4Sink(folder / "video.mp4", config.size, config.mp4_rate_hz)
         sinks.append(video)
@@ -188,28 +208,58 @@ def open_sinks(config: ViewerConfig, folder: Path) -> Opened:
 
 
 def window_problem(timeout_s: float = 20.0) -> str | None:
-    """Why no window can be opened here, or None.
+    """Why no window can be opened here, or None."""
+    with tested_display(timeout_s) as problem:
+        return problem
+
+
+@contextmanager
+def tested_display(timeout_s: float = 20.0) -> Iterator[str | None]:
+    """Yield why no window can be opened here, or None: then a window may be opened inside the block.
 
     Qt ends the process when it cannot reach the display, so a process of its own tries first; the cheap
-    reasons are looked at before that.
+    reasons are looked at before that. It stays connected for the block, because a bare X server (Xvfb)
+    starts anew, and refuses, in the moment after its last client left.
     """
-    if sys.platform.startswith("linux"):
-        display = os.environ.get("DISPLAY", "")
-        if not display and not os.environ.get("WAYLAND_DISPLAY"):
-            return "neither DISPLAY nor WAYLAND_DISPLAY is set"
-        if display.startswith(":") and not _local_display_answers(display):
-            return f"nothing answers at DISPLAY {display}"
+    problem = _cheap_problem()
+    if problem is not None:
+        yield problem
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROBE], env={**os.environ, **_QT_QUIET},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    timer = threading.Timer(timeout_s, process.kill)
+    timer.start()
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE], capture_output=True, timeout=timeout_s, check=False,
-            env={**os.environ, **_QT_QUIET}, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"opening a test window took longer than {timeout_s:g} s"
-    if done.returncode == 0:
+        opened = process.stdout.readline().strip() == b"open"
+        late = not timer.is_alive()
+        timer.cancel()
+        if opened:
+            yield None
+            return
+        _, errors = process.communicate(timeout=timeout_s)
+        lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
+        why = lines[-1].strip()[:160] if lines else f"exit {process.returncode}"
+        yield f"a test window took longer than {timeout_s:g} s" if late else f"a test window failed ({why})"
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _cheap_problem() -> str | None:
+    """Reasons that need no window to be seen; only Linux has any."""
+    if not sys.platform.startswith("linux"):
         return None
-    lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-    return f"a test window failed ({lines[-1].strip()[:160] if lines else f'exit {done.returncode}'})"
+    display = os.environ.get("DISPLAY", "")
+    if not display and not os.environ.get("WAYLAND_DISPLAY"):
+        return "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    if display.startswith(":") and not _local_display_answers(display):
+        return f"nothing answers at DISPLAY {display}"
+    return None
 
 
 def _local_display_answers(display: str) -> bool:

@@ -21,6 +21,7 @@ from worldmodel.spec import ActionSpace, SpecError
 
 LOSS_CURVES = ("loss", "mse", "copy_last_mse", "live_mse", "live_copy_last_mse")
 SKILL_CURVES = ("skill_copy_last", "skill_action_blind", "cf_accuracy", "hit_at_3px")
+FIGURES = ("steps", "samples_per_s", "prediction_error", "skill_copy_last")
 TOAST_S = 4.0
 
 _KEPT_ACTIONS = 64
@@ -193,7 +194,8 @@ class ViewState:
 
     def _on_metrics(self, message: Message, now_mono_s: float) -> None:
         for name, value in message.body.values.items():
-            self.metrics[name] = value
+            if name in FIGURES:
+                self.metrics[name] = value
             if name in self.curves:
                 self.curves[name].add(self.elapsed_s(now_mono_s), value)
 

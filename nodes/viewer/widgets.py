@@ -1,5 +1,6 @@
 """Drawing: rectangles, panels, fitted pictures, marks, bars, and plots. All pictures are RGB uint8 [H, W, 3]."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Self
@@ -171,7 +172,7 @@ def fit_size(w: int, h: int, room_w: int, room_h: int) -> tuple[int, int]:
 def best_grid(count: int, w: int, h: int, room: Rect, gap: int, extra_h: int) -> tuple[int, int]:
     """Columns and rows that show `count` pictures of w x h largest, each with `extra_h` pixels of label.
 
-    Among those that are nearly as large, the one with the fewest empty places.
+    Among those that are nearly as large, the one with the fewest empty places and the most room for labels.
     """
 
     def zoom(columns: int) -> float:
@@ -181,8 +182,8 @@ def best_grid(count: int, w: int, h: int, room: Rect, gap: int, extra_h: int) ->
         return min(cell_w / w, cell_h / h)
 
     zooms = {columns: zoom(columns) for columns in range(1, count + 1)}
-    good = [columns for columns, z in zooms.items() if z >= 0.94 * max(zooms.values())]
-    columns = min(good, key=lambda n: (-(-count // n) * n - count, -zooms[n], n))
+    good = [columns for columns, z in zooms.items() if z >= 0.88 * max(zooms.values())]
+    columns = min(good, key=lambda n: (-(-count // n) * n - count, n))
     return columns, -(-count // columns)
 
 
@@ -200,6 +201,8 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "-"
     size = abs(value)
+    if not math.isfinite(size):
+        return str(value)
     if size >= 1e6:
         return f"{value / 1e6:.2f}M"
     if size >= 100:

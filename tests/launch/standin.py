@@ -34,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scores: dict[str, float] = {}
     mark_s: float = 0.0
     setup_s: float = 0.0
+    setup_fails: bool = False
     alarm: str = ""
 
 
@@ -53,12 +54,10 @@ class StandIn(Node):
         deadline_s = time.monotonic() + self.config.setup_s
         while time.monotonic() < deadline_s:
             time.sleep(0.01)
-        if self.config.alarm:
-            self.alarm("test", self.config.alarm)
+        if self.config.setup_fails:
+            raise NodeError("cannot begin")
 
     def tick(self) -> float:
-        if self.config.ignore_stop and self.bus.stop_requested.is_set():
-            time.sleep(600)
         wait_s = self.next_s - time.monotonic()
         if wait_s > 0:
             return wait_s
@@ -68,10 +67,16 @@ class StandIn(Node):
             self.finish(self.config.outcome, "all steps made")
             return 0.1
         self.count += 1
+        if self.config.alarm and self.count == 2:
+            self.alarm("test", self.config.alarm)
         getattr(self, f"tick_{self.wiring.kind}")()
         if self.config.fail_after and self.count == self.config.fail_after:
             raise NodeError("broken on purpose", self.config.exit_code)
         return 1 / self.config.rate_hz
+
+    def close(self) -> None:
+        if self.config.ignore_stop:
+            time.sleep(600)
 
     def tick_robot(self) -> None:
         if self.count == 1:

@@ -1,5 +1,6 @@
 """Runs a launch file with stand-ins for nodes: `python starter.py FILE RUNS NAME [STOP_S TERM_S]`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,7 +19,17 @@ def hooks(stop_s: float = 10.0, term_s: float = 5.0, first_status_s: float = 60.
     return run.Hooks(argv=lambda name, wiring: [sys.executable, STANDIN, str(wiring)], limits=limits)
 
 
+def take_terminal(path: str) -> None:
+    """Make a terminal this process's own, as a shell does."""
+    os.setsid()
+    fd = os.open(path, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(fd, standard)
+
+
 def main() -> int:
+    if path := os.environ.get("STARTER_TTY"):
+        take_terminal(path)
     file, runs, name, *times = sys.argv[1:]
     options = run.Options(file=Path(file), runs=runs, name=name, command=sys.argv)
     try:

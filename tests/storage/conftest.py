@@ -1,7 +1,7 @@
 """Messages and sessions for the tests of storage; helpers are fixtures, since tests are not importable."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,11 @@ def one_of_each(robot: m.Robot, make: Make, pixels: Callable[..., np.ndarray]) -
         "action": (m.ActionTaken(action={"dx": 0.1}, by="random", start_ns=1, end_ns=2, safe=True), {}),
         "probe": (m.Probe(description="dots"), stacks),
         "command": (m.Command(action={"dx": 1.0}, by="person", deadline_ns=2**60), {}),
-        "prediction": (m.Prediction(candidates=[{"dx": 0.0}], weights_version=4, latency_ms=1.5), {"next/front": np.stack([pixels(8)] * 2)}),
-        "weights": (m.Weights(version=1, spec={"a": [1]}, spec_hash="x", sha256="y", steps=5, samples=6), {"safetensors": rng.integers(0, 256, 5000, dtype=np.uint8)}),
+        "prediction": (m.Prediction(candidates=[{"dx": 0.0}], weights_version=4, latency_ms=1.5), {"next/front": pixels(8)[None]}),
+        "weights": (
+            m.Weights(version=1, spec={"a": [1]}, spec_hash="x", sha256="y", steps=5, samples=6),
+            {"safetensors": rng.integers(0, 256, 5000, dtype=np.uint8)},
+        ),
         "metrics": (m.Metrics(values={"loss": 0.1}), {}),
         "status": (m.Status(state="running", kind="robot", last_seq={"frame/robot": 3}), {}),
         "log": (m.LogRecord(level="INFO", logger="x", text="y"), {}),
@@ -150,5 +153,5 @@ class FakeClock:
 
 
 @pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    yield FakeClock()
+def clock() -> FakeClock:
+    return FakeClock()

@@ -45,7 +45,8 @@ def test_the_writer_copies_so_that_a_camera_may_reuse_its_buffer(tmp_path, make)
         image[:] = 255
     with SessionReader(tmp_path / "s") as reader:
         stored = reader.event(0).message.arrays["image/front"]
-    assert stored.max() == 0 and not stored.flags.writeable
+    assert stored.max() == 0
+    assert not stored.flags.writeable
 
 
 def test_arrays_left_out_are_named(tmp_path, one_of_each):
@@ -54,7 +55,9 @@ def test_arrays_left_out_are_named(tmp_path, one_of_each):
         writer.append(weights, leave_out=["safetensors"])
     with SessionReader(tmp_path / "s") as reader:
         event = reader.event(0)
-    assert event.left_out == ("safetensors",) and event.message.arrays == {} and event.message.body == weights.body
+    assert event.left_out == ("safetensors",)
+    assert event.message.arrays == {}
+    assert event.message.body == weights.body
     assert check(tmp_path / "s").verdict == "ok"
 
 
@@ -68,8 +71,11 @@ def test_asking_by_kind_episode_step_and_time(session, same, frame, action):
             assert [event.number for event in reader.numbered(20, kinds)] == [number for number in wanted if number >= 20]
         assert same(reader.frame(2, 5), frame(25))
         assert same(reader.read("action/robot", 1, 0), action(10))
-        assert reader.read("action/other", 1, 0) is None and reader.read("frame", 3, 0) is None
-        assert reader.event_at(0) == 0 and reader.event_at(10**18 + 5 * 10**8) == 11 and reader.event_at(2 * 10**18) is None
+        assert reader.read("action/other", 1, 0) is None
+        assert reader.read("frame", 3, 0) is None
+        assert reader.event_at(0) == 0
+        assert reader.event_at(10**18 + 5 * 10**8) == 11
+        assert reader.event_at(2 * 10**18) is None
         with pytest.raises(EventNotFound, match="no frame of episode 9"):
             reader.frame(9, 0)
         with pytest.raises(EventNotFound, match="has no event 61; it has 61"):
@@ -80,9 +86,14 @@ def test_info_tells_what_is_there(session, robot):
     with SessionReader(session) as reader:
         info = reader.info()
     assert (info.name, info.state, info.pinned, info.events, info.segments) == ("walk", "closed", False, 61, 1)
-    assert info.robot == robot and info.codecs["frame"] == "delta-zstd" and info.gaps == []
-    assert info.topics["frame/robot"].count == 30 and info.topics["frame/robot"].rate_hz == pytest.approx(10)
-    assert info.duration_s == pytest.approx(2.9) and info.frames == 30 and info.disk_bytes > info.bytes > 30 * 24 * 32
+    assert info.robot == robot
+    assert info.codecs["frame"] == "delta-zstd"
+    assert info.gaps == []
+    assert info.topics["frame/robot"].count == 30
+    assert info.topics["frame/robot"].rate_hz == pytest.approx(10)
+    assert info.duration_s == pytest.approx(2.9)
+    assert info.frames == 30
+    assert info.disk_bytes > info.bytes > 30 * 24 * 32
     rows = [(row.episode, row.first_step, row.last_step, row.frames, row.actions) for row in info.episodes]
     assert rows == [(0, 0, 9, 10, 10), (1, 0, 9, 10, 10), (2, 0, 9, 10, 10)]
 
@@ -95,7 +106,8 @@ def test_marks_and_held_out_are_in_the_books(tmp_path, make, frame):
     with SessionReader(tmp_path / "s") as reader:
         (row,) = reader.episodes()
         assert reader.read("episode", 0, None).body.mark == "success"
-    assert row.held_out and [(mark.mark, mark.reason, mark.step) for mark in row.marks] == [("start", "", 0), ("success", "there", None)]
+    assert row.held_out
+    assert [(mark.mark, mark.reason, mark.step) for mark in row.marks] == [("start", "", 0), ("success", "there", None)]
 
 
 def test_numbers_that_no_key_holds_are_stored_and_not_indexed(tmp_path, frame, same):
@@ -103,7 +115,9 @@ def test_numbers_that_no_key_holds_are_stored_and_not_indexed(tmp_path, frame, s
     with SessionWriter.create(tmp_path / "s") as writer:
         writer.append(odd)
     with SessionReader(tmp_path / "s") as reader:
-        assert same(reader.event(0).message, odd) and reader.event_at(0) is None and reader.episodes() == []
+        assert same(reader.event(0).message, odd)
+        assert reader.event_at(0) is None
+        assert reader.episodes() == []
     assert check(tmp_path / "s").verdict == "ok"
 
 

@@ -120,7 +120,7 @@ def test_metrics_make_curves_and_unknown_names_are_kept_out(make_run):
     run.metrics(loss=0.25)
     xs, ys = run.state.curves["loss"].points()
     assert xs.tolist() == [0.0, 2.0] and ys.tolist() == [0.5, 0.25]
-    assert "strange" not in run.state.curves
+    assert "strange" not in run.state.curves and "strange" not in run.state.metrics
 
 
 def test_health_of_nodes(make_run):

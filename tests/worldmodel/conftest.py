@@ -14,8 +14,7 @@ from worldmodel.spec import ActionSpace, Camera, ModelSpec, model_spec
 Array = np.ndarray[Any, Any]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "learning: trains a model for a minute or so")
+MOVE = ActionSpace(("move",), choices=((0.0,), (1.0,)))
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class DotWorld:
     size: int = 64
     radius: int = 3
     step: int = 9
-    space: ActionSpace = ActionSpace(("move",), choices=((0.0,), (1.0,)))
+    space: ActionSpace = MOVE
 
     @property
     def cameras(self) -> tuple[Camera, ...]:

@@ -36,13 +36,14 @@ def test_windows_stay_inside_an_episode() -> None:
     buffer = make()
     fill(buffer, 0, range(3))
     fill(buffer, 1, range(3))
-    assert len(buffer) == 4 and buffer.frames == 6
+    assert len(buffer) == 4
+    assert buffer.frames == 6
     assert windows(buffer) == {(0, 0, 1), (0, 1, 2), (10, 10, 11), (10, 11, 12)}
 
 
 def test_a_gap_makes_no_transition() -> None:
     buffer = make()
-    fill(buffer, 0, range(0, 2))
+    fill(buffer, 0, range(2))
     fill(buffer, 0, range(3, 6))
     assert windows(buffer) == {(0, 0, 1), (3, 3, 4), (3, 4, 5)}
     fill(buffer, 0, range(2, 3))  # the late frame closes the gap
@@ -59,7 +60,8 @@ def test_an_unknown_action_makes_no_transition_until_it_comes() -> None:
     buffer.add_action(0, 1, np.array([5.0]))
     assert windows(buffer) == {(0, 1, 2)}
     batch = buffer.sample(1, np.random.default_rng(0))
-    assert np.isnan(batch.actions[0, 0, 0]) and batch.actions[0, 1, 0] == 5.0
+    assert np.isnan(batch.actions[0, 0, 0])
+    assert batch.actions[0, 1, 0] == 5.0
 
 
 def test_order_of_arrival_does_not_matter() -> None:
@@ -78,13 +80,15 @@ def test_actions_lie_beside_their_frames_and_padding_is_nan() -> None:
     for frames, actions in zip(batch.frames["a"][:, :, 0, 0, 0].tolist(), batch.actions[..., 0].tolist(), strict=True):
         for left, right, action in zip(frames[:-1], frames[1:], actions, strict=True):
             assert (left == right and np.isnan(action)) or (right == left + 1 and action == left)
-    assert batch.frames["a"].dtype == np.uint8 and batch.actions.dtype == np.float32
+    assert batch.frames["a"].dtype == np.uint8
+    assert batch.actions.dtype == np.float32
 
 
 def test_the_oldest_frames_are_overwritten() -> None:
     buffer = make(frames=4)
     fill(buffer, 0, range(10))
-    assert buffer.frames == 4 and len(buffer) == 3
+    assert buffer.frames == 4
+    assert len(buffer) == 3
     assert buffer.nbytes == 4 * (2 * 3 * 3 + 3)
     assert windows(buffer) == {(6, 6, 7), (6, 7, 8), (7, 8, 9)}
 

@@ -38,7 +38,9 @@ def test_an_unknown_action_is_grey() -> None:
 def test_masked_frame_is_a_checkerboard() -> None:
     frame = masked_frame(9, 16)
     assert frame.shape == (9, 16, 3)
-    assert frame[0, 0, 0] == 64 and frame[0, 8, 0] == 96 and frame[8, 0, 0] == 96
+    assert frame[0, 0, 0] == 64
+    assert frame[0, 8, 0] == 96
+    assert frame[8, 0, 0] == 96
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

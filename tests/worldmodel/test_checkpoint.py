@@ -19,7 +19,8 @@ def test_save_load_and_continue(tmp_path: Path, odd_spec: ModelSpec, random_batc
     learner.step(batch)
     path = checkpoint.save(tmp_path, learner, {"session": "abc"})
     found = checkpoint.load(path, odd_spec)
-    assert found.metadata == {"session": "abc"} and found.config == SMALL
+    assert found.metadata == {"session": "abc"}
+    assert found.config == SMALL
     again = found.learner(device="cpu")
     assert again.step(batch) == learner.step(batch)
     assert again.weights_bytes() == learner.weights_bytes()
@@ -37,8 +38,20 @@ def test_only_the_newest_stay(tmp_path: Path, odd_spec: ModelSpec, random_batch)
     assert checkpoint.latest(tmp_path) == paths[3]
 
 
+def test_a_new_run_in_an_old_folder_is_the_newest(tmp_path: Path, odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]
+    learner = Learner(odd_spec, SMALL, "cpu")
+    learner.step(random_batch(odd_spec))
+    checkpoint.save(tmp_path, learner, keep=1)
+    fresh = checkpoint.save(tmp_path, Learner(odd_spec, SMALL, "cpu"), keep=1)
+    assert list(tmp_path.iterdir()) == [fresh]
+    assert checkpoint.load(fresh).values["samples"] == 0
+
+
 def test_a_crash_before_the_rename_leaves_the_old_one(
-    tmp_path: Path, odd_spec: ModelSpec, random_batch, monkeypatch: pytest.MonkeyPatch  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    odd_spec: ModelSpec,
+    random_batch,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
     learner, batch = Learner(odd_spec, SMALL, "cpu"), random_batch(odd_spec)
     old = checkpoint.save(tmp_path, learner)
@@ -57,11 +70,11 @@ def test_a_crash_before_the_rename_leaves_the_old_one(
 
 def test_half_a_checkpoint_is_not_seen(tmp_path: Path, odd_spec: ModelSpec) -> None:
     path = checkpoint.save(tmp_path, Learner(odd_spec, SMALL, "cpu"))
-    half = tmp_path / "samples-000000999999"
+    half = tmp_path / "000999-samples-77"
     half.mkdir()
     (half / "checkpoint.json").write_text("{}")
     assert checkpoint.latest(tmp_path) == path
-    with pytest.raises(checkpoint.CheckpointError, match="tensors.safetensors is missing"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"tensors\.safetensors is missing"):
         checkpoint.load(half)
 
 

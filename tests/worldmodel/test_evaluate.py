@@ -93,7 +93,9 @@ def test_transitions_have_errors_and_a_nearest_neighbour(world) -> None:  # type
 
     train = batch([(10, 10, 0), (10, 10, 1), (40, 30, 1)])
     scores = score_transitions(Copy(), batch([(10, 10, 1), (40, 30, 1)]), train)
-    assert scores.cf_accuracy is None and scores.hit_at_3px is None and scores.skill_action_blind is None
+    assert scores.cf_accuracy is None
+    assert scores.hit_at_3px is None
+    assert scores.skill_action_blind is None
     assert scores.skill_copy_last == 0.0
     assert scores.nearest_neighbour_error == 0.0  # it finds the same state with the same action
     assert scores.prediction_error == pytest.approx(2 * 29 / 64**2)

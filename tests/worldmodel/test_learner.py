@@ -22,7 +22,8 @@ def test_a_step_reports_and_learns(odd_spec: ModelSpec, random_batch) -> None:  
     first, last = reports[0], reports[-1]
     assert first["mse"] == pytest.approx(first["copy_last_mse"])  # untrained: a copy
     assert last["mse"] < 0.9 * first["mse"]
-    assert last["grad_norm"] > 0 and last["skipped_nan"] == 0
+    assert last["grad_norm"] > 0
+    assert last["skipped_nan"] == 0
     assert (learner.steps, learner.samples) == (30, 120)
     assert all(isinstance(value, float) for value in last.values())
 
@@ -48,7 +49,8 @@ def test_numbers_that_are_not_finite_change_no_weight(odd_spec: ModelSpec, rando
     assert report["skipped_nan"] == 1
     assert learner.weights_bytes() == before
     after = learner.step(batch)
-    assert math.isfinite(after["loss"]) and after["skipped_nan"] == 1
+    assert math.isfinite(after["loss"])
+    assert after["skipped_nan"] == 1
     assert learner.weights_bytes() != before
 
 
@@ -76,7 +78,7 @@ def test_a_state_of_another_model_is_refused(odd_spec: ModelSpec) -> None:
     with pytest.raises(ValueError, match="no use for"):
         learner.load_state({**tensors, "model.extra": torch.zeros(1)}, values)
     del tensors["ema.query"]
-    with pytest.raises(ValueError, match="no tensor 'ema.query'"):
+    with pytest.raises(ValueError, match=r"no tensor 'ema\.query'"):
         learner.load_state(tensors, values)
 
 
@@ -92,7 +94,7 @@ def test_weights_are_safetensors_in_fp32_and_name_their_spec(odd_spec: ModelSpec
     data = learner.weights_bytes()
     tensors = safetensors.torch.load(data)
     assert all(tensor.dtype == torch.float32 for tensor in tensors.values())
-    assert odd_spec.hash.encode() in data[:4096] or odd_spec.hash.encode() in data
+    assert odd_spec.hash.encode() in data
 
 
 def test_learning_rate_warms_up_and_needs_no_end() -> None:

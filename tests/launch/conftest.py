@@ -1,0 +1,111 @@
+"""Launch files in a temporary folder, and whole runs with stand-ins for nodes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+LIMIT_S = 40.0
+
+Write = Callable[..., Path]
+
+
+def _wait(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
+    """What `condition` returns once it is true; fails after `limit_s`."""
+    deadline_s = time.monotonic() + limit_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline_s, f"waited {limit_s:g} s for {what}"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def wait() -> Callable[..., Any]:
+    return _wait
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a launch file."""
+
+    def one(text: str, name: str = "g.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text).lstrip("\n"))
+        return path
+
+    return one
+
+
+class Running:
+    """A run in a process of its own."""
+
+    def __init__(self, file: Path, runs: Path, times: tuple[float, ...], env: dict[str, str]) -> None:
+        self.path = runs / "r"
+        self.output = runs.with_suffix(".out")
+        argv = [sys.executable, str(HERE / "starter.py"), str(file), str(runs), "r", *map(str, times)]
+        with self.output.open("wb") as out:
+            self.process = subprocess.Popen(argv, stdout=out, stderr=out, cwd=ROOT, env={**os.environ, **env})
+
+    def pid(self, name: str, what: str = "pid") -> int:
+        """The process of a node, once it has begun."""
+        path = self.path / "logs" / f"{name}.{what}"
+        return int(_wait(lambda: path.exists() and path.read_text(), f"{path}"))
+
+    def pids(self) -> list[int]:
+        return [int(path.read_text() or 0) for path in (self.path / "logs").glob("*.pid")]
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def says(self, text: str) -> None:
+        _wait(lambda: text in self.text() or self.process.poll() is not None, repr(text))
+        assert text in self.text(), self.text()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def wait(self) -> int:
+        return self.process.wait(LIMIT_S)
+
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        return found
+
+    def nobody_left(self, pids: list[int], limit_s: float = LIMIT_S) -> None:
+        def left() -> list[int]:
+            return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+        _wait(lambda: not left(), "all processes to end", limit_s)
+
+    def end(self) -> None:
+        for pid in [*self.pids(), self.process.pid]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path, write: Write) -> Iterator[Callable[..., Running]]:
+    """Starts a launch file given as text."""
+    running: list[Running] = []
+
+    def one(text: str, *times: float, env: dict[str, str] | None = None) -> Running:
+        running.append(Running(write(text), tmp_path / "runs", times, env or {}))
+        return running[-1]
+
+    yield one
+    for each in running:
+        each.end()

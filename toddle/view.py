@@ -1,0 +1,98 @@
+"""`toddle view`: look at a graph that runs, or at a session that was recorded.
+
+    toddle view demo                   a running graph, by the name of its run
+    toddle view graph.json             one on another machine: its graph.json, reached through ssh -L
+    toddle view track --speed 2        a recorded session
+    toddle view track --mp4            ... as a film
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toddle.sessions import complete_session
+
+if TYPE_CHECKING:
+    from protocol.wiring import Wiring
+
+BAD_INPUT = 2
+
+
+@click.command()
+@click.argument("what", metavar="RUN|SESSION", shell_complete=complete_session)
+@click.option("--runs", type=click.Path(file_okay=False), help="Where runs live; default: $TODDLE_RUNS or runs.")
+@click.option("--root", metavar="FOLDER", is_eager=True, help="Folder of sessions [TODDLE_SESSIONS or ./sessions].")
+@click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(min=0), help="Of a session; 0: no waiting.")
+@click.option("--window/--no-window", default=None, help="Default: a window where there is a display, else PNG files.")
+@click.option("--mp4", is_flag=True, help="Write a film beside the PNG files.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where files go; default: view-NAME.")
+def view(
+    what: str, runs: str | None, root: str | None, speed: float, window: bool | None, mp4: bool, out: Path | None
+) -> None:
+    """Show a running graph (by run name, or its graph.json) or a recorded session."""
+    from toddle.launch import check_launch
+
+    check_launch()
+    from launch.rundir import root as runs_root
+    from nodes.viewer.config import ViewerConfig
+    from nodes.viewer.sinks import SinkError
+    from protocol.errors import ProtocolError
+    from storage.errors import StorageError
+
+    folder = out or Path(f"view-{Path(what).stem}")
+    config = ViewerConfig(window=window, mp4=mp4, title=f"toddle {what}")
+    graph = Path(what) if what.endswith(".json") else runs_root(runs) / what / "graph.json"
+    try:
+        if graph.is_file() and not (graph.parent / "summary.json").is_file():
+            sys.exit(_attach(graph, config, folder))
+        _play(what, root, speed, config, folder)
+    except (StorageError, ProtocolError, SinkError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(BAD_INPUT)
+
+
+def _play(what: str, root: str | None, speed: float, config: Any, folder: Path) -> None:
+    from nodes.viewer.playback import play
+    from storage.paths import find_session, sessions_root
+    from storage.reader import SessionReader
+
+    with SessionReader(find_session(sessions_root(root), what)) as reader:
+        shown, sinks = play(reader, config, folder, speed)
+    click.echo(f"{shown} messages shown; the last picture is {sinks.png.latest}")
+    for note in sinks.notes:
+        click.echo(note)
+
+
+def _attach(graph: Path, config: Any, folder: Path) -> int:
+    from nodes.runtime import run_node
+    from nodes.viewer.node import ViewerNode
+
+    with tempfile.TemporaryDirectory(prefix="toddle-view-") as place:
+        wiring = _wiring(graph, place, folder)
+        click.echo(f"looking at run {wiring.run}; its pictures go to {folder / 'viewer'}; Ctrl-C ends the view, not the run")
+        return run_node(ViewerNode, wiring, config, attached=True)
+
+
+def _wiring(graph: Path, place: str, folder: Path) -> "Wiring":
+    """A viewer's wiring beside the graph's own; ProtocolError when the file is no graph."""
+    import msgspec
+
+    from protocol.errors import ProtocolError
+    from protocol.topics import taken
+    from protocol.wiring import Endpoints, Peer, Wiring
+
+    try:
+        table = msgspec.json.decode(graph.read_bytes())
+        nodes = [msgspec.convert(node, Peer) for node in table["nodes"]]
+        run = str(table["run"])
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise ProtocolError(f"{graph} is no graph of a run: {error}; `toddle launch` writes it into the run's folder") from None
+    ends = Endpoints(*(f"ipc://{place}/{lane}" for lane in ("latest", "reliable", "control")))
+    inputs = [node for node in nodes if taken(node.kind, "viewer")]
+    return Wiring(
+        run=run, run_dir=str(folder), name=f"view-{os.getpid()}", kind="viewer", endpoints=ends, inputs=inputs, peers=nodes
+    )
