@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,16 +35,12 @@ class Child:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], output: Path) -> None:
         with output.open("ab") as out:
-            self._popen = subprocess.Popen(
-                argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-            )
+            self._popen = subprocess.Popen(argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         self.pid = self._popen.pid
         self._seen: dict[int, psutil.Process] = {}
         self._clean = False
-        try:
+        with suppress(psutil.NoSuchProcess):  # ended at once; poll tells
             self._seen[self.pid] = psutil.Process(self.pid)
-        except psutil.NoSuchProcess:
-            pass  # ended at once; poll tells
 
     def poll(self) -> int | None:
         """The exit code once it has ended (negative: the signal); then nothing it started is left."""
@@ -87,10 +84,8 @@ class Child:
 
     def _kill_tree(self) -> None:
         if hasattr(os, "killpg"):
-            try:
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
         elif self._popen.poll() is None:
             self._popen.kill()
         for pid, process in self._seen.items():

@@ -104,10 +104,7 @@ def _tcp(launch: Launch, names: list[str]) -> dict[str, Endpoints]:
     for one in held:
         one.close()
     shown = f"[{host}]" if ":" in host else host
-    return {
-        name: Endpoints(*(f"tcp://{shown}:{ports[3 * index + lane]}" for lane in range(3)))
-        for index, name in enumerate(names)
-    }
+    return {name: Endpoints(*(f"tcp://{shown}:{ports[3 * index + lane]}" for lane in range(3))) for index, name in enumerate(names)}
 
 
 def _hold(launch: Launch, host: str, port: int) -> socket.socket:

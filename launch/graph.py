@@ -109,5 +109,3 @@ def table(graph: Graph, wiring: dict[str, Wiring], pid: int) -> Table:
     own = wiring[LAUNCHER]
     launcher = Peer(LAUNCHER, LAUNCHER, own.endpoints)
     return Table(run=own.run, run_dir=own.run_dir, pid=pid, nodes=own.inputs, launcher=launcher)
-
-

@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import Any, NamedTuple, TextIO
 
 HELP = "space pause/go on   n step   y yes   0-9 drive   m success   q stop"
@@ -72,7 +73,5 @@ class Keys:
         import termios
 
         fd, self._fd = self._fd, None
-        try:
+        with suppress(termios.error, OSError):  # the terminal is gone
             termios.tcsetattr(fd, termios.TCSADRAIN, self._saved)
-        except (termios.error, OSError):
-            pass  # the terminal is gone

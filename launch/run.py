@@ -3,9 +3,10 @@
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from rich.console import Console
@@ -18,10 +19,10 @@ from launch.errors import LaunchError
 from launch.fleet import Argv, Fleet
 from launch.graph import Graph, resolve, table, wirings
 from launch.loader import Launch, load
-from launch.screen import LiveScreen, PlainScreen, open_screen
-from launch.summary import Summary, summarise
+from launch.screen import clean, open_screen
 from launch.stopping import Limits
-from launch.supervisor import EXIT_FAILED, End, Supervisor
+from launch.summary import Summary, summarise
+from launch.supervisor import EXIT_BAD_CONFIG, EXIT_FAILED, End, Supervisor
 from launch.words import tell
 from protocol.bus import Bus
 from protocol.errors import ProtocolError
@@ -60,10 +61,6 @@ class Plan(msgspec.Struct, frozen=True):
     folder: Path
 
 
-class _Closes(Protocol):
-    def close(self) -> object: ...
-
-
 def plan(options: Options, hooks: Hooks) -> Plan:
     """Reads and checks everything that can be checked before something is made."""
     folder = rundir.root(options.runs)
@@ -99,26 +96,20 @@ def run(options: Options, hooks: Hooks, console: Console) -> int:
             shutil.rmtree(sockets, ignore_errors=True)
 
 
-def _run_in(
-    path: Path, made: Plan, ends: dict[str, Endpoints], options: Options, hooks: Hooks, console: Console
-) -> int:
+def _run_in(path: Path, made: Plan, ends: dict[str, Endpoints], options: Options, hooks: Hooks, console: Console) -> int:
     graph = made.graph
     wiring = wirings(graph, ends, made.name, path)
     versions = rundir.write(path, graph, wiring, table(graph, wiring, os.getpid()), options.command)
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     board = Board(graph)
-    end, forced, screen = _supervise(path, graph, board, wiring[LAUNCHER], hooks, console)
-    summary = summarise(
-        board, end, name=made.name, started=started, versions=versions, command=list(options.command), forced=forced
-    )
+    end, forced = _supervise(path, graph, board, wiring[LAUNCHER], hooks, console)
+    summary = summarise(board, end, name=made.name, started=started, versions=versions, command=list(options.command), forced=forced)
     summary.write(path / "summary.json")
     _farewell(console, summary, end, board, path)
     return summary.exit_code
 
 
-def _supervise(
-    path: Path, graph: Graph, board: Board, own: Wiring, hooks: Hooks, console: Console
-) -> tuple[End, list[str], LiveScreen | PlainScreen]:
+def _supervise(path: Path, graph: Graph, board: Board, own: Wiring, hooks: Hooks, console: Console) -> tuple[End, list[str]]:
     bus = Bus(own)
     try:
         bus.start()
@@ -130,13 +121,16 @@ def _supervise(
         bus.subscribe()
         end = supervisor.run()
     except LaunchError as error:
-        end = End("failed", EXIT_FAILED, str(error))
+        end = End("failed", EXIT_BAD_CONFIG, str(error))
+    except Exception as error:  # whatever it was: every run ends with a summary
+        (path / "logs" / "launcher.stderr").write_text(traceback.format_exc())
+        end = End("failed", EXIT_FAILED, f"launcher: {type(error).__name__}: {error}; see logs/launcher.stderr")
     finally:
         board.phase = "done"
         screen.update(board, supervisor.clock())
         screen.close()
         bus.close(0.5)
-    return end, supervisor.forced, screen
+    return end, supervisor.forced
 
 
 def _farewell(console: Console, summary: Summary, end: End, board: Board, path: Path) -> None:
@@ -144,5 +138,7 @@ def _farewell(console: Console, summary: Summary, end: End, board: Board, path: 
         where = str(path.relative_to(Path.cwd()))
     except ValueError:
         where = str(path)
-    console.print()
-    console.print(tell(summary, end.why, board.committed, where), markup=False, highlight=False, soft_wrap=True)
+    text = tell(summary, end.why, board.committed, where, board.metrics_of("robot"))
+    with suppress(OSError):
+        console.print()
+        console.print("\n".join(map(clean, text.splitlines())), markup=False, highlight=False, soft_wrap=True)

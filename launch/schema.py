@@ -52,8 +52,9 @@ class LaunchFile(_Part, frozen=True, kw_only=True):
     """A graph of nodes.
 
     `args` are the names that `--set NAME=VALUE` may change and `${NAME}` stands for; `required_args` must
-    be given. The launcher itself gives `${run}`, the run's name, and `${run_dir}`, its folder. `include` takes the args and nodes of other files first. With `transport: tcp`
-    each node takes three ports of `host` from `base_port` on (0: free ones).
+    be given. The launcher itself gives `${run}`, the run's name, and `${run_dir}`, its folder. `include`
+    takes the args and nodes of other files first. With `transport: tcp` each node takes three ports of
+    `host` from `base_port` on (0: free ones).
     """
 
     description: str = ""

@@ -1,6 +1,6 @@
 """JSON schemas of launch files and summaries, for editors and scripts.
 
-    toddle launch --write-schemas docs
+toddle launch --write-schemas docs
 """
 
 import json
@@ -35,7 +35,7 @@ def write(folder: Path, kinds: Kinds) -> list[Path]:
 
 def launch_schema(kinds: Kinds) -> dict[str, Any]:
     """A launch file's schema; the params of each known kind are completed too."""
-    configs = {name: kind for name, kind in kinds.items()}
+    configs = dict(kinds)
     roots, parts = msgspec.json.schema_components([LaunchFile, *configs.values()], ref_template="#/$defs/{name}")
     node = parts["NodeSpec"]
     node["allOf"] = [

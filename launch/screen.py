@@ -1,6 +1,7 @@
 """The terminal: one writer draws a table of nodes and one line of progress; plain lines without a TTY."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +21,13 @@ _COLOURS = {
 _COLUMNS = ("node", "state", "rate Hz", "age s", "skipped", "lost", "CPU %", "MB")
 _WIDTHS = (10, 10, 7, 5, 8, 5, 5, 5)
 _AT_REST = ("stopped", "failed", "waiting", "restarting")
+
+
+class Terminal(Console):
+    """A console whose reader may go away: the run goes on and ends in order all the same."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class PlainScreen:
@@ -47,7 +55,8 @@ class PlainScreen:
         """Nothing to give back."""
 
     def _write(self, text: str) -> None:
-        self._console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):
+            self._console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveScreen:
@@ -63,13 +72,15 @@ class LiveScreen:
         if now_s < self._next_s and board.phase != "done":
             return
         self._next_s = now_s + DRAW_EVERY_S
-        self._live.update(picture(board, now_s, self._keys.active), refresh=True)
+        with suppress(OSError):  # the terminal may be gone before the run is
+            self._live.update(picture(board, now_s, self._keys.active), refresh=True)
 
     def say(self, line: Line) -> None:
         text = Text(clean(line.text))
         if line.level != "INFO":
             text = Text.assemble((f"{line.level} ", _COLOURS.get(line.level, "")), text)
-        self._console.print(text)
+        with suppress(OSError):
+            self._console.print(text)
 
     def read_keys(self) -> str:
         return self._keys.read()
@@ -77,7 +88,8 @@ class LiveScreen:
     def close(self) -> None:
         """Leave the last picture, and the terminal as it was. Idempotent."""
         self._keys.close()
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
 
 def open_screen(console: Console) -> PlainScreen | LiveScreen:

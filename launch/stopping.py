@@ -14,9 +14,7 @@ from protocol.errors import ControlError
 class Asks(Protocol):
     """The part of the bus that asks a node something."""
 
-    def request(
-        self, peer: str, command: str, args: dict[str, Any] | None = None, timeout_s: float = 2.0
-    ) -> dict[str, Any]: ...
+    def request(self, peer: str, command: str, args: dict[str, Any] | None = None, timeout_s: float = 2.0) -> dict[str, Any]: ...
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -220,10 +220,8 @@ class Supervisor:
 
     def _stop(self, end: End) -> None:
         self.board.phase, self.board.ended_s = "stopping", self.clock()
-        self._say("INFO", f"stopping: {end.why or end.outcome}")
-        stopper = Stopper(
-            self.graph.stop_tiers, self.fleet, self.board, self.bus, self.limits, lambda text: self._say("WARNING", text)
-        )
+        self._say("INFO", "stopping" if end.outcome == "failed" else f"stopping: {end.why or end.outcome}")
+        stopper = Stopper(self.graph.stop_tiers, self.fleet, self.board, self.bus, self.limits, lambda text: self._say("WARNING", text))
         self.forced = stopper.forced
         while not stopper.step(self.clock()):
             self._listen(0.05)
@@ -279,5 +277,3 @@ def _how(code: int) -> str:
     return {0: "has ended", 2: "has a wrong configuration", 3: "has ended and lost something", 4: "is out of disk"}.get(
         code, f"failed with exit code {code}"
     )
-
-

@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import msgspec
 
 from launch.errors import nearest
 from launch.source import Key, Source
 
-S = TypeVar("S", bound=msgspec.Struct)
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _MESSAGE = re.compile(r"^(?P<text>.*?)(?: - at `(?:key` in `)?(?P<path>\$[^`]*)`)?$", re.DOTALL)
 
 
-def convert(kind: type[S], source: Source, key: Key, what: str, value: Any = None) -> S:
+def convert[S: msgspec.Struct](kind: type[S], source: Source, key: Key, what: str, value: Any = None) -> S:
     """The struct at `key` of the source; a LaunchError says what is wrong with `what`."""
     if value is None:
         value = _at(source.value, key)

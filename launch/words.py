@@ -1,6 +1,6 @@
 """The end of a run in words: what was learned, recorded, dropped, and what to try next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from launch.summary import Scores, Summary
 from protocol.messages import Committed
@@ -15,12 +15,13 @@ _OUTCOMES = {
 }
 
 
-def tell(summary: Summary, why: str, committed: Committed | None, run_dir: str) -> str:
-    """Some lines for the terminal."""
+def tell(summary: Summary, why: str, committed: Committed | None, run_dir: str, robot: Mapping[str, float] | None = None) -> str:
+    """Some lines for the terminal; `robot` are the robot's last metrics."""
     lines = [f"{summary.name}: {_OUTCOMES[summary.outcome]} after {summary.seconds:.0f} s{_why(summary, why)}"]
-    lines += [f"  {name:9} {text}" for name, text in _facts(summary, committed, run_dir)]
+    facts = [*_facts(summary, committed), *_statistics(robot or {}), ("dropped", _dropped(summary)), ("kept in", run_dir)]
+    lines += [f"  {name:9} {text}" for name, text in facts]
     lines += [f"  note      {note}" for note in summary.notes]
-    lines += ["next", *(f"  {command}" for command in _next(summary))]
+    lines += ["next", *(f"  {command}" for command in _next(summary, run_dir))]
     return "\n".join(lines)
 
 
@@ -28,7 +29,7 @@ def _why(summary: Summary, why: str) -> str:
     return f" ({why})" if why and summary.outcome in ("failed", "lost", "stopped", "ended") else ""
 
 
-def _facts(summary: Summary, committed: Committed | None, run_dir: str) -> Iterator[tuple[str, str]]:
+def _facts(summary: Summary, committed: Committed | None) -> Iterator[tuple[str, str]]:
     if summary.samples:
         yield "learned", f"{_said(summary.scores)}; {summary.samples:,} samples, {summary.samples_per_s:,.0f} a second"
     yield "moved", f"{summary.steps:,} steps in {_many(summary.episodes, 'episode')}"
@@ -37,8 +38,24 @@ def _facts(summary: Summary, committed: Committed | None, run_dir: str) -> Itera
         yield "recorded", f"session {committed.session}: {committed.events:,} events, {size:,.1f} MB"
     else:
         yield "recorded", "nothing"
-    yield "dropped", _dropped(summary)
-    yield "kept in", run_dir
+
+
+def _statistics(robot: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Which actions a robot executed, and how evenly its steps came."""
+    actions = {name.removeprefix("action."): value for name, value in robot.items() if name.startswith("action.")}
+    counts = [f"{name} {value:,.0f} x" for name, value in actions.items() if "=" in name]
+    names = sorted({name.rpartition(".")[0] for name in actions if "=" not in name})
+    counts += [
+        f"{name} {actions[f'{name}.mean']:.3g} on average, {actions.get(f'{name}.min', 0):.3g} to {actions.get(f'{name}.max', 0):.3g}"
+        for name in names
+        if f"{name}.mean" in actions
+    ]
+    if counts:
+        failed, safe = robot.get("actions_failed", 0), robot.get("actions_safe", 0)
+        yield "actions", f"{', '.join(counts)}; {failed:.0f} failed, {safe:.0f} safe ones for want of a command"
+    times = {figure: robot.get(f"interval_ms.{figure}") for figure in ("mean", "p50", "p99", "max")}
+    if None not in times.values():
+        yield "timing", "ms between frames: " + ", ".join(f"{figure} {value:.1f}" for figure, value in times.items())
 
 
 def _said(scores: Scores) -> str:
@@ -70,11 +87,13 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _next(summary: Summary) -> Iterator[str]:
+def _next(summary: Summary, run_dir: str) -> Iterator[str]:
+    if summary.outcome == "failed":
+        yield f"tail {run_dir}/logs/*"
     if summary.samples:
         yield f"toddle evaluate {summary.name}"
     if summary.session:
         yield f"toddle launch launch/replay.yaml --set session={summary.session}"
         yield f"toddle sessions info {summary.session}"
-    if not summary.samples:
+    if not summary.samples and summary.outcome != "failed":
         yield f"toddle launch launch/online.yaml{'' if summary.session else '   # learn a simulated world'}"

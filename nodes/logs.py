@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from protocol.bus import Bus
-from protocol.errors import ProtocolError
 from protocol.messages import LogRecord
 from protocol.wiring import Wiring
 
 MAX_LOG_BYTES = 16 << 20
 MAX_TEXT = 8000
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class _JsonLines(logging.Formatter):
@@ -29,10 +29,11 @@ class _Topic(logging.Handler):
         self.bus = bus
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()[:MAX_TEXT]
         try:
-            self.bus.publish("log", LogRecord(level=record.levelname, logger=record.name, text=text))  # type: ignore[arg-type]
-        except ProtocolError:
+            text = record.getMessage()[:MAX_TEXT].encode(errors="replace").decode()
+            level = record.levelname if record.levelname in LEVELS else "INFO"
+            self.bus.publish("log", LogRecord(level=level, logger=record.name, text=text))  # type: ignore[arg-type]
+        except Exception:  # a wrong call of somebody's logger must not end the node
             self.handleError(record)
 
 

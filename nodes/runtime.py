@@ -166,14 +166,13 @@ class _Runner:
     def _answer(self, request: ControlRequest) -> None:
         """Do what is asked, answer, and put what was accepted on the record."""
         try:
-            result = self._execute(request)
+            request.reply(self._execute(request))
         except (ValueError, TypeError, KeyError, NodeError, ProtocolError) as error:
             text = str(error) if not isinstance(error, KeyError) else f"missing argument {error}"
             request.refuse(f"{self.node.name}: {text}")
             return
-        request.reply(result)
-        args = {key: value for key, value in request.args.items()}
-        self.node.publish("control", Control(command=request.command, args=args, by=request.by))
+        if request.command != "status":  # a question changes nothing
+            self.node.publish("control", Control(command=request.command, args=dict(request.args), by=request.by))
 
     def _begin(self) -> None:
         if not self.running:
@@ -194,17 +193,26 @@ class _Runner:
         if command is None:
             known = ", ".join(sorted([*self.commands, "go", "status", "stop"]))
             raise ValueError(f"unknown command {request.command!r}; it knows {known}")
+        if not self.running:
+            raise ValueError(f"{request.command!r} came before the run has begun; ask again once it runs")
         return command(request.args) or {}
 
 
 def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
     """Run one node from the wiring file named on the command line, and exit with its code."""
     process.die_with_parent()
+    if len(sys.argv) != 2:
+        sys.stderr.write("give the wiring file that `toddle launch` has written\n")
+        sys.exit(EXIT_BAD_CONFIG)
     try:
         wiring = read_wiring(Path(sys.argv[1]))
-        config = msgspec.convert(wiring.params, config_class)
-    except (ProtocolError, msgspec.ValidationError, IndexError) as error:
+    except ProtocolError as error:
         sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_BAD_CONFIG)
+    try:
+        config = msgspec.convert(wiring.params, config_class)
+    except msgspec.ValidationError as error:
+        sys.stderr.write(f"{wiring.name}: {error}; see the params of kind {wiring.kind} in the launch file\n")
         sys.exit(EXIT_BAD_CONFIG)
     sys.exit(run_node(node_class, wiring, config))
 

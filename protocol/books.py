@@ -1,8 +1,8 @@
 """A subscriber's books: for every topic, published = received + skipped + lost.
 
 Pure counting by sequence number. A publisher that restarts has a new run id and counts from 0 again;
-totals run over all its runs. What a killed publisher had said it published and never sent is a tail
-whose end is unknown: it is listed as a gap.
+totals run over all its runs. A publisher that was killed leaves a tail whose end is unknown: what its
+heartbeats told of and never came is missing once its next run begins.
 """
 
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ class _Account:
     skipped: int = 0
     lost: int = 0
     end_known: bool = False
+    told: dict[str, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
 
 
@@ -44,8 +45,7 @@ class Books:
     def arrive(self, topic: str, run: str, seq: int) -> bool:
         """Book a message that came; False when it is a repetition and to be dropped."""
         account = self._accounts[topic]
-        if run != account.run:
-            account.run, account.next_seq, account.end_known = run, 0, False
+        self._turn_to(topic, account, run)
         if seq < account.next_seq:
             return False
         self._miss(topic, account, seq)
@@ -60,16 +60,19 @@ class Books:
         account.received -= count
         account.skipped += count
 
+    def heard(self, topic: str, run: str, last_seq: int) -> None:
+        """A heartbeat of `run` told of numbers up to `last_seq`: counted when they come, or when the run is over."""
+        account = self._accounts.get(topic)
+        if account is not None:
+            account.told[run] = max(last_seq, account.told.get(run, -1))
+
     def heard_end(self, topic: str, run: str, last_seq: int) -> None:
         """The publisher's last word: it published up to `last_seq` (-1: nothing) in `run`."""
         account = self._accounts.get(topic)
         if account is None:
             return
-        if run != account.run:
-            account.run, account.next_seq = run, 0
-        if last_seq >= account.next_seq:
-            self._miss(topic, account, last_seq + 1)
-            account.next_seq = last_seq + 1
+        self._turn_to(topic, account, run)
+        self._miss(topic, account, last_seq + 1)
         account.end_known = True
 
     def counts(self) -> dict[str, TopicCount]:
@@ -90,7 +93,16 @@ class Books:
         account = self._accounts.get(topic)
         return account is None or last_seq < 0 or (account.run == run and account.next_seq > last_seq)
 
+    def _turn_to(self, topic: str, account: _Account, run: str) -> None:
+        """Close the books on an earlier run, if another one has begun."""
+        if run == account.run:
+            return
+        self._miss(topic, account, account.told.get(account.run, -1) + 1)
+        account.told = {run: account.told[run]} if run in account.told else {}
+        account.run, account.next_seq, account.end_known = run, 0, False
+
     def _miss(self, topic: str, account: _Account, seq: int) -> None:
+        """Numbers before `seq` that have not come never will."""
         missing = seq - account.next_seq
         if missing <= 0:
             return
@@ -100,3 +112,4 @@ class Books:
             account.gaps.append(Gap(topic=topic, run=account.run, first=account.next_seq, last=seq - 1))
         else:
             account.skipped += missing
+        account.next_seq = seq

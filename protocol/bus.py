@@ -13,27 +13,28 @@ own lock.
 """
 
 import threading
+import time
 import uuid
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from protocol import codec, control
 from protocol.books import Books
-from protocol.bus_thread import BusThread, Outgoing
+from protocol.bus_thread import BusThread
 from protocol.clock import NS_PER_S, Clock, SystemClock
 from protocol.control import ControlRequest
-from protocol.errors import ControlError
+from protocol.errors import ControlError, EncodeError
 from protocol.inbox import Inbox, Taken
 from protocol.messages import Array, Body, Envelope, Gap, Message, StateName, Status
+from protocol.outbox import Outbox
 from protocol.ring import Ring
 from protocol.topics import LATEST, RELIABLE, TOPICS, taken
 from protocol.wiring import Wiring
 
 NO_ARRAYS: Mapping[str, Array] = {}
+MAX_TEXT = 500
 
 
 class Bus:
@@ -51,11 +52,12 @@ class Bus:
         self.refused: dict[str, int] = {}
         self.lock = threading.RLock()
         self.room = threading.Condition(self.lock)
-        self.outbox: deque[Outgoing] = deque()
+        self.outbox = Outbox()
         self._state = Status(state="starting", kind=wiring.kind)
         self._last_next_ns = self.clock.mono_ns()
         self._next_seq: dict[str, int] = {}
         self._abandoned = False
+        self._drained: bool | None = None
         for subscriber in wiring.subscribers:
             lanes = taken(wiring.kind, subscriber.kind)
             kinds = frozenset(kind for kind, lane in lanes.items() if lane == RELIABLE)
@@ -88,13 +90,21 @@ class Bus:
         Returns whether everything was delivered in time. Messages that nobody handled are booked as
         skipped. Idempotent.
         """
-        if not self._thread.is_alive():
+        if self._drained is None:
+            self._drained = self._end(drain_s)
+        return self._drained
+
+    def _end(self, drain_s: float) -> bool:
+        if self._thread.ident is None:
+            self._thread.release()
             return True
+        self._thread.leave_inputs()
         for message in self.inbox.left_over():
             with self.lock:
                 self.books.drop(message.topic)
+        for request in self.inbox.left_requests():
+            request.answer_unheard("has stopped")
         self.set_state("stopped", final=True)
-        self._thread.send_status.set()
         drained = self._thread.finish(drain_s)
         self.inbox.close()
         return drained
@@ -127,29 +137,37 @@ class Bus:
 
     def beat(self) -> None:
         """Publish the heartbeat; called by the bus thread, which must never wait for room."""
-        self._publish("status", self.status(), NO_ARRAYS, None, None, None, wait=False)
+        status = self.status()
+        try:
+            self._publish("status", status, NO_ARRAYS, None, None, None, wait=False)
+        except EncodeError:  # the books of a very large graph do not fit
+            small = msgspec.structs.replace(status, counts={}, missing=[], confirmed=[], last_seq={})
+            self._publish("status", small, NO_ARRAYS, None, None, None, wait=False)
 
     def _publish(
         self, kind: str, body: Body, arrays: Mapping[str, Array],
         episode: int | None, step: int | None, t_ns: int | None, *, wait: bool,
     ) -> int:  # fmt: skip
         topic = f"{kind}/{self.wiring.name}"
+        t_ns = self.clock.wall_ns() if t_ns is None else t_ns
         with self.room:
-            seq = self._next_seq.get(topic, 0)
-            envelope = Envelope(
-                topic=topic, source=self.wiring.name, run=self.run_id, seq=seq,
-                t_ns=self.clock.wall_ns() if t_ns is None else t_ns, mono_ns=self.clock.mono_ns(),
-                session=self.session, episode=episode, step=step,
-            )  # fmt: skip
-            parts = codec.encode(Message(envelope=envelope, body=body, arrays=dict(arrays)))
-            if kind in self.ring.kinds:
-                blocks = self.wiring.on_full == "block"
-                if blocks and wait:
-                    nbytes = sum(len(part) for part in parts)
-                    self.room.wait_for(lambda: self._abandoned or self.ring.has_room(nbytes))
+            blocks = self.wiring.on_full == "block"
+            while True:
+                seq = self._next_seq.get(topic, 0)
+                envelope = Envelope(
+                    topic=topic, source=self.wiring.name, run=self.run_id, seq=seq, t_ns=t_ns,
+                    mono_ns=self.clock.mono_ns(), session=self.session, episode=episode, step=step,
+                )  # fmt: skip
+                parts = codec.encode(Message(envelope=envelope, body=body, arrays=dict(arrays)))
+                kept = kind in self.ring.kinds
+                nbytes = sum(len(part) for part in parts)
+                if not (kept and blocks and wait) or self._abandoned or self.ring.has_room(nbytes):
+                    break
+                self.room.wait()  # another thread may publish on this topic meanwhile
+            if kept:
                 self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not blocks)
             self._next_seq[topic] = seq + 1
-            self.outbox.append(Outgoing("latest", parts, kind if TOPICS[kind].latched else ""))
+            self.outbox.put(topic, parts, TOPICS[kind].keep)
         self._thread.wake()
         return seq
 
@@ -158,7 +176,7 @@ class Bus:
         outcome: str | None = None, final: bool | None = None,
     ) -> None:  # fmt: skip
         """Change what the next heartbeat says, and beat at once."""
-        given = {"state": state, "detail": detail, "outcome": outcome, "final": final}
+        given = {"state": state, "detail": _text(detail), "outcome": _text(outcome), "final": final}
         with self.lock:
             self._state = msgspec.structs.replace(
                 self._state, **{key: value for key, value in given.items() if value is not None}
@@ -172,7 +190,7 @@ class Bus:
 
     def status(self) -> Status:
         """The heartbeat as it would be sent now."""
-        confirmed = self._thread.confirmed()
+        confirmed = self._thread.publishing.confirmed()
         declared = {subscriber.name for subscriber in self.wiring.subscribers}
         with self.lock:
             return msgspec.structs.replace(
@@ -196,10 +214,11 @@ class Bus:
         """
         self._last_next_ns = self.clock.mono_ns()
         self._thread.acknowledge()
+        until_s = time.monotonic() + timeout_s
         while True:
-            thing = self.inbox.take(timeout_s)
+            thing = self.inbox.take(max(until_s - time.monotonic(), 0))
             if isinstance(thing, Taken):
-                self._thread.handled = (thing.peer, thing.index)
+                self._thread.handled = thing
                 return thing.message
             if isinstance(thing, Message) and self._too_old(thing):
                 with self.lock:
@@ -214,7 +233,12 @@ class Bus:
 
     def inputs_ended(self) -> bool:
         """Whether every input has said its final word and all it sent on the reliable lane has come."""
-        return self._thread.inputs_ended() and self.inbox.reliable_empty()
+        return self._thread.subscribing.inputs_ended() and self.inbox.reliable_empty()
+
+    def refuse(self, reason: str) -> None:
+        """Count something that came and was no message."""
+        with self.lock:
+            self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def detach(self, name: str) -> None:
         """A subscriber will not come back: hold nothing for it."""
@@ -240,3 +264,6 @@ class Bus:
         return self.clock.wall_ns() - message.envelope.t_ns > self.wiring.max_age_s * NS_PER_S
 
 
+def _text(text: str | None) -> str | None:
+    """Short enough for a heartbeat, and fit for the wire."""
+    return None if text is None else text[:MAX_TEXT].encode(errors="replace").decode()

@@ -21,6 +21,8 @@ SCHEMA_VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
 MAX_ARRAYS = 64
 MAX_DIMS = 8
+MAX_ITEMS = 8192
+"""Of one list in a header: room for all that fits 64 KiB, and no room for one that only says it is long."""
 DTYPES = {
     name: np.dtype(name)
     for name in ("uint8", "uint16", "int32", "int64", "float16", "float32", "float64", "bool")
@@ -51,22 +53,26 @@ def encode_header(message: Message) -> bytes:
     topic = _topic(message.topic, EncodeError)
     described = []
     total = 0
+    if len(message.arrays) > MAX_ARRAYS:
+        raise EncodeError(f"{message.topic}: {len(message.arrays)} arrays, the limit is {MAX_ARRAYS}")
     for name, array in message.arrays.items():
-        if array.dtype.name not in DTYPES:
+        if array.dtype != DTYPES.get(array.dtype.name):  # of another kind, or of another byte order
             raise EncodeError(f"{message.topic}: array {name!r} has dtype {array.dtype}; the wire carries {', '.join(DTYPES)}")
+        if array.ndim > MAX_DIMS:
+            raise EncodeError(f"{message.topic}: array {name!r} has {array.ndim} dimensions, the limit is {MAX_DIMS}")
         described.append((name, array.dtype.name, array.shape))
         total += array.nbytes
     if total > topic.max_bytes:
         raise EncodeError(f"{message.topic}: {total} bytes of arrays, the limit of this topic is {topic.max_bytes}")
     if not isinstance(message.body, topic.body):
         raise EncodeError(f"{message.topic}: body is {type(message.body).__name__}, expected {topic.body.__name__}")
-    plain = {
-        "v": SCHEMA_VERSION,
-        "envelope": msgspec.to_builtins(message.envelope),
-        "body": msgspec.to_builtins(message.body),
-        "arrays": described,
-    }
     try:
+        plain = {
+            "v": SCHEMA_VERSION,
+            "envelope": msgspec.to_builtins(message.envelope),
+            "body": msgspec.to_builtins(message.body, enc_hook=_number),
+            "arrays": described,
+        }
         header = msgpack.packb(plain)
     except (TypeError, ValueError, OverflowError) as error:
         raise EncodeError(f"{message.topic}: {error}") from None
@@ -104,7 +110,7 @@ def decode_header(data: Buffer) -> _Header:
     try:
         plain = msgpack.unpackb(
             data, strict_map_key=True, max_ext_len=0, max_str_len=MAX_HEADER_BYTES,
-            max_array_len=MAX_HEADER_BYTES, max_map_len=MAX_HEADER_BYTES,
+            max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS,
         )  # fmt: skip
     except Exception as error:  # msgpack raises many kinds; all mean the same here
         raise DecodeError("msgpack", f"{type(error).__name__}: {error}"[:200]) from None
@@ -146,9 +152,19 @@ def _array(name: str, dtype_name: str, shape: list[int], buffer: Buffer) -> Arra
         raise DecodeError("shape", f"array {name[:40]!r} has shape {shape[:MAX_DIMS]}")
     if math.prod(shape) * dtype.itemsize != len(buffer):
         raise DecodeError("length", f"array {name[:40]!r} says {shape} {dtype_name}, its buffer has {len(buffer)} bytes")
-    array = np.frombuffer(buffer, dtype=dtype).reshape(shape)
+    try:
+        array = np.frombuffer(buffer, dtype=dtype).reshape(shape)
+    except (ValueError, OverflowError):  # an empty array with a size beyond any machine's
+        raise DecodeError("shape", f"array {name[:40]!r} has an impossible shape") from None
     array.flags.writeable = False
     return array
+
+
+def _number(value: Any) -> Any:
+    """A numpy number, as drivers give them, to the plain one; TypeError for all else."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(f"the wire does not carry {type(value).__name__}")
 
 
 def _topic(name: str, error: type[EncodeError] | type[DecodeError]) -> Topic:

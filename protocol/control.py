@@ -17,6 +17,7 @@ from protocol.errors import ControlError, DecodeError
 
 CONTROL_VERSION = 1
 MAX_REQUEST_BYTES = 64 * 1024
+MAX_ITEMS = 1024
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +52,13 @@ class ControlRequest:
     def refuse(self, text: str) -> None:
         self.send(_pack(_Reply(CONTROL_VERSION, self.id, False, error=text)))
 
+    def answer_unheard(self, why: str) -> None:
+        """For a node that takes no more requests: a stop is as good as done, all else is refused."""
+        if self.command == "stop":
+            self.reply()
+        else:
+            self.refuse(f"{self.command!r} was not done: the node {why}")
+
 
 def parse_request(payload: bytes, send: Callable[[bytes], None]) -> ControlRequest:
     """The request in `payload`; DecodeError when it is none."""
@@ -64,11 +72,14 @@ def ask(
     context: zmq.Context[Any], endpoint: str, command: str, args: dict[str, Any], by: str, timeout_s: float
 ) -> dict[str, Any]:
     """Ask the node at `endpoint` and wait for its answer; ControlError when it refuses or stays silent."""
+    try:
+        payload = _pack(_Request(CONTROL_VERSION, uuid.uuid4().hex, command, args, by))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ControlError(f"{command!r}: its arguments cannot be sent: {error}") from None
     with context.socket(zmq.DEALER) as socket:
         socket.linger = 0
         socket.connect(endpoint)
-        request = _Request(CONTROL_VERSION, uuid.uuid4().hex, command, args, by)
-        socket.send(_pack(request))
+        socket.send(payload)
         if not socket.poll(int(timeout_s * 1000)):
             raise ControlError(f"no answer to {command!r} from {endpoint} within {timeout_s:g} s; is the node running?")
         try:
@@ -86,6 +97,6 @@ def _pack(value: _Request | _Reply) -> bytes:
 
 def _unpack[T](payload: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.convert(msgpack.unpackb(payload, max_ext_len=0), kind)
+        return msgspec.convert(msgpack.unpackb(payload, max_ext_len=0, max_array_len=MAX_ITEMS), kind)
     except Exception as error:  # msgpack raises many kinds; all mean: not a control message
         raise DecodeError("control", f"{type(error).__name__}: {error}"[:200]) from None

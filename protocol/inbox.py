@@ -82,8 +82,19 @@ class Inbox:
         with self._changed:
             return not self._reliable
 
+    def control_waiting(self) -> int:
+        with self._changed:
+            return len(self._control)
+
+    def left_requests(self) -> list[ControlRequest]:
+        """Every control request that was never taken; empties that part."""
+        with self._changed:
+            requests = list(self._control)
+            self._control.clear()
+            return requests
+
     def left_over(self) -> list[Message]:
-        """Everything that was never taken; empties the inbox."""
+        """Every message that was never taken; empties that part."""
         with self._changed:
             messages = [taken.message for taken in self._reliable]
             messages += [message for queue in self._latest.values() for _, message in queue]

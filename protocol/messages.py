@@ -4,7 +4,7 @@ A `Message` is an envelope (who, when, which number), a `body` of the type that 
 its topic, and named numpy arrays. Bodies are validated once, when a message is decoded.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ Action = dict[str, float]
 """A flat dict of named numbers: what a robot is told to do."""
 
 MarkName = Literal["start", "end", "success", "failure", "discard", "reset"]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 StateName = Literal["starting", "ready", "running", "paused", "stopping", "stopped"]
 
 
@@ -215,7 +216,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     source: str
     run: str
-    seq: int
+    seq: Count
     t_ns: int
     mono_ns: int
     session: str | None = None

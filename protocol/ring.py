@@ -33,19 +33,24 @@ class Entry:
 
 @dataclass
 class Reader:
-    """One reliable subscriber. `next_index` is the next entry to send, `acked` the last it has handled."""
+    """One reliable subscriber. `next_index` is the next entry to send, `in_flight` holds (index, bytes) of
+    what it was sent and has not acknowledged."""
 
     name: str
     kinds: frozenset[str]
     connected: bool = False
     departed: bool = False
     next_index: int = 0
-    acked: int = -1
     resume: dict[str, int] = field(default_factory=dict)
     in_flight: deque[tuple[int, int]] = field(default_factory=deque)
     in_flight_bytes: int = 0
     catch_up: deque[Entry] = field(default_factory=deque)
     lost: int = 0
+
+    @property
+    def held_from(self) -> int:
+        """The first entry that it may still need: the oldest that it has not acknowledged."""
+        return min(self.in_flight[0][0], self.next_index) if self.in_flight else self.next_index
 
 
 class Ring:
@@ -69,7 +74,7 @@ class Ring:
         self.readers[name] = Reader(name, kinds)
 
     def has_room(self, nbytes: int) -> bool:
-        """Whether `nbytes` more fit without dropping an entry that a reader still has to be sent."""
+        """Whether `nbytes` more fit without dropping an entry that a reader has not acknowledged."""
         excess = self.nbytes + nbytes - self.limit_bytes
         if excess <= 0:
             return True
@@ -84,8 +89,9 @@ class Ring:
     def append(self, topic: str, seq: int, parts: list[Buffer], drop_needed: bool) -> None:
         """Keep a message, dropping the oldest to stay within the limit.
 
-        What a reader still has to be sent goes only with `drop_needed`, and is booked to it as lost;
-        otherwise the ring grows over its limit (heartbeats do that while a publisher waits for room).
+        What a reader has not acknowledged goes only with `drop_needed`, and is booked to it as lost if it
+        was not even sent; otherwise the ring grows over its limit (heartbeats do that while a publisher
+        waits for room).
         """
         nbytes = sum(len(part) for part in parts)
         while self._entries and self.nbytes + nbytes > self.limit_bytes:
@@ -113,7 +119,7 @@ class Ring:
         if reader is None:
             return
         reader.connected = False
-        reader.next_index = max(reader.acked + 1, self._first_index())
+        reader.next_index = max(reader.held_from, self._first_index())
         reader.in_flight.clear()
         reader.in_flight_bytes = 0
 
@@ -128,7 +134,6 @@ class Ring:
         reader = self.readers.get(name)
         if reader is None:
             return
-        reader.acked = max(reader.acked, min(index, self._next_index - 1))
         while reader.in_flight and reader.in_flight[0][0] <= index:
             reader.in_flight_bytes -= reader.in_flight.popleft()[1]
 
@@ -176,11 +181,9 @@ class Ring:
         return self._entries[place] if place < len(self._entries) else None
 
     def _needed(self, entry: Entry) -> bool:
-        return any(self._waits_for(reader, entry) for reader in self.readers.values())
-
-    def _waits_for(self, reader: Reader, entry: Entry) -> bool:
-        return (
-            not reader.departed and entry.kind in reader.kinds and entry.index >= reader.next_index
+        return any(
+            not reader.departed and entry.kind in reader.kinds and entry.index >= reader.held_from
+            for reader in self.readers.values()
         )
 
     def _drop_oldest(self) -> None:
@@ -189,5 +192,5 @@ class Ring:
         if TOPICS[entry.kind].latched:  # a subscriber that joins late still gets the last one
             self._latched[entry.topic] = entry
         for reader in self.readers.values():
-            if self._waits_for(reader, entry):
+            if not reader.departed and entry.kind in reader.kinds and entry.index >= reader.next_index:
                 reader.lost += 1

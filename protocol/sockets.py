@@ -1,23 +1,29 @@
 """Binding and connecting, with the errors a person can act on."""
 
 import socket as stdlib_socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlparse
 
 import zmq
 
-from protocol.errors import BindError
+from protocol.codec import Buffer
+from protocol.errors import BindError, DecodeError
 
 COPY_THRESHOLD_BYTES = 450 * 1024
 """Below this a copied send is as fast as a zero-copy one, or faster; above it zero-copy wins."""
 
-LATEST_HWM = 16
+LATEST_HWM = 32
 CLOSE_LINGER_MS = 1000
+DRAIN_MESSAGES = 256
+"""Taken from one socket before the others have their turn, heartbeats among them."""
 
 
 def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.Socket[Any]:
     """A bound socket; BindError when the endpoint is taken, malformed, or off this machine."""
     refuse_remote(endpoint)
+    if _is_taken(endpoint):  # zmq would take the file away from whoever listens there
+        raise BindError(f"cannot bind {endpoint}: Address already in use; is another run using it?")
     socket: zmq.Socket[Any] = context.socket(kind)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
     socket.set_hwm(hwm)
@@ -32,22 +38,51 @@ def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.S
 
 def connect(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.Socket[Any]:
     """A connected socket; the other side may come later or come back."""
-    socket: zmq.Socket[Any] = context.socket(kind)
-    socket.copy_threshold = COPY_THRESHOLD_BYTES
-    socket.set_hwm(hwm)
-    socket.linger = 0
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    socket = _connecting(context, kind, hwm)
     socket.connect(endpoint)
     return socket
 
 
+def subscriber(context: zmq.Context[Any], hwm: int) -> zmq.Socket[Any]:
+    """A SUB socket to subscribe and connect."""
+    return _connecting(context, zmq.SUB, hwm)
+
+
+def send(socket: zmq.Socket[Any], parts: list[Buffer]) -> bool:
+    """Send without waiting; False when the other side has no room, or is gone."""
+    try:
+        socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+    except zmq.ZMQError as error:
+        if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+            return False
+        raise
+    return True
+
+
+def drain(
+    socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]
+) -> None:
+    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over."""
+    for _ in range(DRAIN_MESSAGES):
+        try:
+            parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+        try:
+            handle([part.buffer for part in parts])
+        except DecodeError as error:
+            refuse(error.reason)
+
+
 def refuse_remote(endpoint: str) -> None:
     """BindError unless `endpoint` is ipc, inproc or a loopback tcp address."""
-    if not endpoint.startswith("tcp://"):
+    if endpoint.startswith(("ipc://", "inproc://")):
         return
-    host = urlparse(endpoint).hostname or ""
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    try:
+        host = urlparse(endpoint).hostname or ""
+    except ValueError:
+        host = ""
+    if not endpoint.startswith("tcp://") or host not in ("127.0.0.1", "localhost", "::1"):
         raise BindError(
             f"{endpoint} is not a loopback address: messages off this machine need keys, which this "
             "version does not have; bind 127.0.0.1 and reach it with `ssh -L`"
@@ -60,3 +95,26 @@ def wake_pair() -> tuple[stdlib_socket.socket, stdlib_socket.socket]:
     sender.setblocking(False)
     receiver.setblocking(False)
     return sender, receiver
+
+
+def _connecting(context: zmq.Context[Any], kind: int, hwm: int) -> zmq.Socket[Any]:
+    socket: zmq.Socket[Any] = context.socket(kind)
+    socket.copy_threshold = COPY_THRESHOLD_BYTES
+    socket.set_hwm(hwm)
+    socket.linger = 0
+    socket.setsockopt(zmq.RECONNECT_IVL, 50)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    return socket
+
+
+def _is_taken(endpoint: str) -> bool:
+    """Whether somebody listens on an ipc endpoint; a file left behind by the dead is nobody."""
+    path = endpoint.removeprefix("ipc://")
+    if path == endpoint or path.startswith("@") or not hasattr(stdlib_socket, "AF_UNIX"):
+        return False
+    with stdlib_socket.socket(stdlib_socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True

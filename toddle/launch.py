@@ -1,6 +1,6 @@
 """`toddle launch`: start a graph of nodes, watch it, and end it in order.
 
-    toddle launch launch/online.yaml --set driver=toroidal_dot --name first
+toddle launch launch/online.yaml --set driver=toroidal_dot --name first
 """
 
 import sys
@@ -115,17 +115,16 @@ def launch(file: Path, dry_run: bool, **options: Any) -> None:
     Exit codes: 0 done, 1 failed, 2 wrong configuration, 3 something was lost, 4 out of disk.
     """
     check_launch()
-    from rich.console import Console
-
     from launch import run
     from launch.errors import LaunchError
+    from launch.screen import Terminal
 
     chosen = run.Options(file=file, command=["toddle", *sys.argv[1:]], **options)
     try:
         if dry_run:
             click.echo(run.dry_run(chosen, hooks()))
             return
-        code = run.run(chosen, hooks(), Console())
+        code = run.run(chosen, hooks(), Terminal())
     except LaunchError as error:
         click.echo(str(error), err=True)
         sys.exit(BAD_CONFIG)

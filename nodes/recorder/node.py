@@ -31,7 +31,8 @@ class RecorderNode(Node):
                 ours.write_text(name)
             self.core: RecorderCore | None = RecorderCore(open_writer(path, self.config, resume=resume), self.config)
         except StorageError as error:
-            ours.unlink(missing_ok=True)
+            if not resume:
+                ours.unlink(missing_ok=True)
             raise NodeError(str(error), error.exit_code) from None
         self._noted: set[m.Gap] = set()
         self._retained = False

@@ -8,7 +8,7 @@ from protocol.messages import ActionSpaceInfo, Command
 
 @dataclass
 class Progress:
-    """Where the run stands: `episode` from 0 up, `step` from 0 within it, totals over the run."""
+    """Where the run stands: `episode` from 0 up (a restart goes on), `step` from 0 within it, totals."""
 
     episode: int = -1
     step: int = 0
@@ -56,6 +56,10 @@ class CommandGate:
             self._refuse("too_late", "")
             return None
         return command
+
+    def holds(self, now_ns: int) -> bool:
+        """Whether there is a command that may still be executed."""
+        return self._accepted is not None and now_ns <= self._accepted.deadline_ns
 
     def clear(self) -> None:
         """A new step: what was asked for the last one counts no more."""

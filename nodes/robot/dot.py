@@ -5,6 +5,8 @@ Action 1 moves it right by `step` pixels, action 0 leaves it; y never changes wi
 is scored against the truth.
 """
 
+import time
+
 import msgspec
 import numpy as np
 
@@ -30,8 +32,13 @@ class DotOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.size < 4 or not 0 < self.radius < self.size / 2:
             raise ValueError(f"a dot of radius {self.radius} does not fit a frame of {self.size} pixels")
-        if self.holdout_modulus == 1:
-            raise ValueError("holdout_modulus 1 holds out every row; use 0 for none, 9 for every ninth")
+        if self.holdout_modulus == 1 or self.holdout_modulus < 0:
+            raise ValueError(f"holdout_modulus is {self.holdout_modulus}; use 0 to hold out no rows, 9 for every ninth")
+        if self.probe_states < 0 or self.action_delay_s < 0:
+            raise ValueError("probe_states and action_delay_s must be 0 or more")
+        for name, start in (("initial_x", self.initial_x), ("initial_y", self.initial_y)):
+            if start is not None and not 0 <= start < self.size:
+                raise ValueError(f"{name} {start} is outside the frame; give 0 to {self.size - 1}")
 
 
 class ToroidalDot:
@@ -52,6 +59,8 @@ class ToroidalDot:
         return Observation(images={CAMERA: self._picture(self._x, self._y)}, state=state)
 
     def execute(self, action: Action) -> bool:
+        if self.options.action_delay_s:
+            time.sleep(self.options.action_delay_s)
         if action["action"] == 1:
             self._x = (self._x + self.options.step) % self.options.size
         return True
@@ -78,7 +87,7 @@ class ToroidalDot:
         o = self.options
         if not o.holdout_modulus or not o.probe_states:
             return None
-        random = np.random.RandomState(self._seed + 1)
+        random = np.random.RandomState((self._seed + 1) % 2**32)
         rows = np.arange(0, o.size, o.holdout_modulus)
         n = o.probe_states
         x, y = random.randint(0, o.size, n), rows[random.randint(0, len(rows), n)]

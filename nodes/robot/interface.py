@@ -72,13 +72,17 @@ class KnowsTruth(Protocol):
 
 @dataclass(frozen=True)
 class PlayedStep:
-    """One step of something played back: observation, the action that followed it, and its place."""
+    """One step of something played back: observation, the action that followed it, and its place.
+
+    `step` is its number within the episode, so that a hole in a recording stays a hole; None counts on.
+    """
 
     observation: Observation
     action: Action | None
     success: bool
     first: bool
     last: bool
+    step: int | None
     held_out: bool
     origin_session: str
     origin_episode: int
@@ -93,6 +97,26 @@ class Plays(Protocol):
 
     def next_step(self) -> PlayedStep:
         """The next step; EndOfData after the last."""
+
+
+def check_observation(seen: Observation) -> str:
+    """What is wrong with an observation; empty when it is fit to be published."""
+    if not seen.images:
+        return "it has no image"
+    for name, image in seen.images.items():
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            return f"image {name!r} is {_kind(image)}, not HxWx3 uint8"
+    for name, depth in seen.depth.items():
+        if not isinstance(depth, np.ndarray) or depth.dtype not in (np.uint16, np.float32) or depth.ndim != 2:
+            return f"depth {name!r} is {_kind(depth)}, not HxW uint16 or float32"
+    state = seen.state
+    if state is not None and (not isinstance(state, np.ndarray) or state.dtype != np.float32 or state.ndim != 1):
+        return f"state is {_kind(state)}, not a float32 vector"
+    return ""
+
+
+def _kind(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def check_action(action: Action, space: ActionSpaceInfo) -> str:

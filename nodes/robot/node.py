@@ -27,7 +27,8 @@ class RobotNode(Node):
         self.plays = self.driver if isinstance(self.driver, Plays) else None
         self.commanded = any(peer.kind == "predictor" for peer in self.wiring.inputs)
         self.gate = CommandGate(self.driver.action_space)
-        self.progress = Progress()
+        self._episode_file = self.run_dir / f"episode-{self.name}"
+        self.progress = Progress(episode=self._last_episode())
         self.statistics = Statistics(self.driver.action_space)
         self.rate_hz = self._choose_rate_hz()
         self.rate = Rate(self.rate_hz)
@@ -137,7 +138,7 @@ class RobotNode(Node):
             self._end(str(error))
             return 0.0
         if played.first:
-            self.progress.begin()
+            self._count_episode()
             self._mark("start", played=played)
         self._publish_frame(played.observation, held_out=played.held_out)
         if played.action is not None:
@@ -155,8 +156,19 @@ class RobotNode(Node):
     # -- episodes ---------------------------------------------------------------------------------
 
     def _begin_episode(self) -> None:
-        self.progress.begin()
+        self._count_episode()
         self._mark("start")
+
+    def _count_episode(self) -> None:
+        """Begin an episode, and leave its number behind: a restarted robot goes on from there."""
+        self.progress.begin()
+        self._episode_file.write_text(str(self.progress.episode))
+
+    def _last_episode(self) -> int:
+        try:
+            return int(self._episode_file.read_text())
+        except (OSError, ValueError):
+            return -1
 
     def _new_episode(self, mark: m.MarkName, reason: str) -> None:
         """Close this episode with `mark` and open the next."""

@@ -135,6 +135,6 @@ class Replay:
             observation=Observation(images=part("image/"), depth=part("depth/"), state=frame.arrays.get("state")),
             action=None if action is None else action.body.action,
             success=action is None or action.body.success,
-            first=first, last=last, marks=list(marks), held_out=number in self.held_out,
+            first=first, last=last, step=frame.envelope.step, marks=list(marks), held_out=number in self.held_out,
             origin_session=self.session, origin_episode=number,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """A tiny node of any kind, on the real runtime: what the launcher's tests start instead of the real ones.
 
-    python tests/launch/standin.py WIRING
+python tests/launch/standin.py WIRING
 """
 
 import os
@@ -16,7 +16,15 @@ import numpy as np
 
 from nodes.runtime import Node, NodeError, main
 from protocol.messages import (
-    Action, ActionTaken, Command, Committed, EpisodeMark, Frame, Message, Prediction, Weights,
+    Action,
+    ActionTaken,
+    Command,
+    Committed,
+    EpisodeMark,
+    Frame,
+    Message,
+    Prediction,
+    Weights,
 )  # fmt: skip
 
 

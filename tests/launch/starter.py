@@ -4,10 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from launch import run
 from launch.errors import LaunchError
+from launch.screen import Terminal
 from launch.stopping import Limits
 
 STANDIN = str(Path(__file__).with_name("standin.py"))
@@ -33,7 +32,7 @@ def main() -> int:
     file, runs, name, *times = sys.argv[1:]
     options = run.Options(file=Path(file), runs=runs, name=name, command=sys.argv)
     try:
-        return run.run(options, hooks(*map(float, times)), Console())
+        return run.run(options, hooks(*map(float, times)), Terminal())
     except LaunchError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -29,13 +29,15 @@ def graph(file: Path, *sets: str) -> Graph:
 
 
 def test_a_small_file(write: Write) -> None:
-    found = graph(write("""
+    found = graph(
+        write("""
         args: {rate: 5, name: dot, on: true}
         seed: 3
         nodes:
           robot: {kind: robot, params: {rate_hz: "${rate}", driver: "the ${name} of ${run}, $${name}"}}
           viewer: {kind: viewer, inputs: [robot], required: false, restart: always, if: "${on}"}
-    """))
+    """)
+    )
     assert list(found.nodes) == ["robot", "viewer"]
     assert found.configs["robot"] == RobotParams(rate_hz=5, driver="the dot of r1, ${name}")
     assert found.seed == 3
@@ -67,24 +69,29 @@ def test_an_arg_may_use_those_before_it(write: Write) -> None:
     ],
 )  # fmt: skip
 def test_if(write: Write, condition: str, kept: bool) -> None:
-    found = graph(write(f"""
+    found = graph(
+        write(f"""
         args: {{no: false, driver: dot}}
         nodes:
           robot: {{kind: robot}}
           viewer: {{kind: viewer, inputs: [robot], if: "{condition}"}}
           recorder: {{kind: recorder, inputs: [robot, viewer], after: [viewer]}}
-    """))
+    """)
+    )
     assert ("viewer" in found.nodes) is kept
     assert found.off == ([] if kept else ["viewer"])
     assert found.nodes["recorder"].inputs == (["robot", "viewer"] if kept else ["robot"])
 
 
 def test_include_joins_and_overrides(write: Write) -> None:
-    write("""
+    write(
+        """
         args: {rate: 5}
         nodes:
           robot: {kind: robot, params: {rate_hz: "${rate}", driver: dot}}
-    """, "base.yaml")
+    """,
+        "base.yaml",
+    )
     file = write("""
         include: base.yaml
         args: {rate: 7}
@@ -105,11 +112,13 @@ def test_an_error_in_an_included_file_names_that_file(write: Write) -> None:
 
 
 def test_yaml_merge_keys_and_anchors(write: Write) -> None:
-    found = graph(write("""
+    found = graph(
+        write("""
         nodes:
           robot: &base {kind: robot, params: {rate_hz: 3}}
           second: {<<: *base, ring_mb: 8}
-    """))
+    """)
+    )
     assert found.configs["second"] == RobotParams(rate_hz=3)
     assert found.nodes["second"].ring_mb == 8
 

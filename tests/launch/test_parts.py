@@ -268,6 +268,17 @@ def test_words() -> None:
     }  # fmt: skip
 
 
+def test_words_about_actions_and_timing() -> None:
+    robot = {
+        "action.a=0": 5.0, "action.a=1": 7.0, "actions_failed": 1.0, "actions_safe": 0.0, "action.steering.mean": 0.25,
+        "action.steering.min": -1.0, "action.steering.max": 1.0,
+        "interval_ms.mean": 50.0, "interval_ms.p50": 49.0, "interval_ms.p99": 52.0, "interval_ms.max": 60.0,
+    }  # fmt: skip
+    text = tell(ended(9, count(10, 10)), "", None, "runs/r", robot)
+    assert "a=0 5 x, a=1 7 x, steering 0.25 on average, -1 to 1; 1 failed, 0 safe ones for want of a command" in text
+    assert "ms between frames: mean 50.0, p50 49.0, p99 52.0, max 60.0" in text
+
+
 # -- run folders ------------------------------------------------------------------------------------
 
 

@@ -1,10 +1,15 @@
 """Whole runs of real processes: stand-ins on the real runtime and the real bus."""
 
+import io
+import json
 import os
 import select
 import signal
+import subprocess
+import sys
 import termios
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -259,3 +264,29 @@ def test_keys_of_a_terminal(start: Callable[..., Any], wait: Callable[..., Any])
     finally:
         os.close(here)
         os.close(there)
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(write: Callable[..., Any], tmp_path: Any) -> None:
+    starter = Path(__file__).with_name("starter.py")
+    argv = [sys.executable, str(starter), str(write(pair(robot="steps: 20"))), str(tmp_path), "r"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        said = process.stderr.read()
+    assert process.wait(60) == 0, said
+    assert json.loads((tmp_path / "r" / "summary.json").read_text())["outcome"] == "ended"
+
+
+def test_a_python_that_is_not_there(tmp_path: Any) -> None:
+    from launch import run
+    from launch.screen import Terminal
+
+    file = tmp_path / "g.yaml"
+    file.write_text("nodes: {robot: {kind: robot, python: /nowhere/python}}")
+    out = io.StringIO()
+    code = run.run(run.Options(file=file, runs=str(tmp_path), name="r"), run.Hooks(), Terminal(file=out))
+    assert code == 2
+    assert f"{file}: cannot start robot (/nowhere/python): No such file or directory" in out.getvalue()
+    assert json.loads((tmp_path / "r" / "summary.json").read_text())["outcome"] == "failed"

@@ -1,0 +1,154 @@
+"""The publishing side of the bus thread.
+
+Latest lane: an XPUB. When a subscriber's queue is full the others still get the message, and the newest of
+its topic is sent again with the next heartbeat, so that a burst never ends with something old. Reliable
+lane: a ROUTER that feeds each subscriber from the ring within a window of unacknowledged bytes. Readiness:
+a subscriber subscribes to `~hello/<name>` after its topics, which the XPUB sees.
+"""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import zmq
+
+from protocol import sockets
+from protocol.codec import Buffer
+from protocol.errors import DecodeError
+from protocol.topics import TOPICS, topic_of
+
+if TYPE_CHECKING:
+    from protocol.bus import Bus
+
+HELLO = "~hello/"
+DATA, WHO = b"d", b"?"
+
+
+class Publishing:
+    """Used by the bus thread, but for `confirmed`."""
+
+    def __init__(self, bus: Bus, send_status: Event) -> None:
+        self.bus = bus
+        self._send_status = send_status
+        self._latched: dict[str, list[Buffer]] = {}
+        self._unsure: dict[str, list[Buffer]] = {}
+        self._greeted: set[str] = set()
+        self._identities: dict[bytes, str] = {}
+
+    def bind(self, context: zmq.Context[Any]) -> None:
+        ends = self.bus.wiring.endpoints
+        self.xpub = sockets.bind(context, zmq.XPUB, ends.latest, sockets.LATEST_HWM)
+        self.xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self.xpub.setsockopt(zmq.XPUB_NODROP, 1)
+        self.router = sockets.bind(context, zmq.ROUTER, ends.reliable, 0)
+        self.router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+
+    def confirmed(self) -> set[str]:
+        """Subscribers whose subscriptions have arrived, on every lane they take topics by."""
+        with self.bus.lock:
+            readers = self.bus.ring.readers
+            return {name for name in self._greeted if name not in readers or readers[name].connected}
+
+    # -- latest lane ------------------------------------------------------------------------------
+
+    def send_latest(self) -> None:
+        """Send what waits in the outbox."""
+        with self.bus.lock:
+            waiting = self.bus.outbox.take()
+        for topic, parts in waiting:
+            if topic_of(topic).latched:
+                self._latched[topic] = parts
+            self._send_newest(topic, parts)
+
+    def send_again(self) -> None:
+        """The newest of each topic that some subscriber had no room for; who has it already drops it."""
+        unsure, self._unsure = self._unsure, {}
+        for topic, parts in unsure.items():
+            self._send_newest(topic, parts)
+
+    def _send_newest(self, topic: str, parts: list[Buffer]) -> None:
+        if sockets.send(self.xpub, parts):
+            self._unsure.pop(topic, None)
+            return
+        self.xpub.setsockopt(zmq.XPUB_NODROP, 0)  # one is full: the others get it all the same
+        sockets.send(self.xpub, parts)
+        self.xpub.setsockopt(zmq.XPUB_NODROP, 1)
+        self._unsure[topic] = parts
+
+    def on_subscription(self, parts: list[memoryview]) -> None:
+        """`\\x01topic` or `\\x00topic` from the XPUB."""
+        data = bytes(parts[0])
+        if len(parts) != 1 or data[:1] not in (b"\x00", b"\x01"):
+            raise DecodeError("subscription", f"{len(data)} bytes")
+        topic = data[1:].decode(errors="replace")
+        if not topic.startswith(HELLO):
+            return
+        name = topic.removeprefix(HELLO)
+        with self.bus.lock:
+            (self._greeted.add if data[:1] == b"\x01" else self._greeted.discard)(name)
+        if data[:1] == b"\x01":
+            for latched, message in self._latched.items():
+                self._send_newest(latched, message)
+        self._send_status.set()
+
+    # -- reliable lane ----------------------------------------------------------------------------
+
+    def feed_readers(self) -> None:
+        """Send every reader what its window allows, and tell a waiting publisher that there may be room."""
+        for identity, name in list(self._identities.items()):
+            with self.bus.lock:
+                entries = list(self.bus.ring.to_send(name))
+            for entry in entries:
+                index = entry.index.to_bytes(8, "big")
+                if not sockets.send(self.router, [identity, DATA, index, *entry.parts]):
+                    self._lose_reader(identity, name)
+                    break
+        with self.bus.room:
+            self.bus.room.notify_all()
+
+    def _lose_reader(self, identity: bytes, name: str) -> None:
+        self._identities.pop(identity, None)
+        with self.bus.lock:
+            self.bus.ring.disconnect(name)
+
+    def on_reader(self, parts: list[memoryview]) -> None:
+        """hello, ack or bye of a reliable subscriber."""
+        if len(parts) != 2:
+            raise DecodeError("reliable", f"{len(parts)} parts")
+        identity = bytes(parts[0])
+        try:
+            said = msgpack.unpackb(parts[1], max_ext_len=0, max_array_len=len(TOPICS))
+            verb, name = str(said["t"]), str(said["name"])
+            same_run = said["run"] == self.bus.run_id
+            index = int(said.get("index", -1))
+            kinds = frozenset(str(kind) for kind in said.get("kinds", ())) & TOPICS.keys()
+            resume = {str(t): int(n) for t, n in said.get("resume", {}).items()}
+        except Exception as error:  # whatever is wrong with it, it is not our protocol
+            raise DecodeError("reliable", f"{type(error).__name__}") from None
+        if verb not in ("hello", "ack", "bye"):
+            raise DecodeError("reliable", f"verb {verb[:20]!r}")
+        if verb == "hello":
+            for old in [i for i, n in self._identities.items() if n == name]:
+                del self._identities[old]
+            self._identities[identity] = name
+            with self.bus.lock:
+                self.bus.ring.join(name, kinds, resume if same_run else {})
+            self._send_status.set()
+        elif self._identities.get(identity) != name:
+            sockets.send(self.router, [identity, WHO])
+        else:
+            self._take_word(identity, name, verb, index if same_run else -1)
+
+    def _take_word(self, identity: bytes, name: str, verb: str, index: int) -> None:
+        with self.bus.lock:
+            self.bus.ring.ack(name, index)
+            if verb == "bye":
+                self.bus.ring.depart(name)
+        if verb == "bye":
+            del self._identities[identity]
+
+    def close(self) -> None:
+        self.xpub.close()
+        self.router.close()

@@ -1,0 +1,221 @@
+"""The subscribing side of the bus thread.
+
+Latest lane: one SUB, drained at once, so the newest message is always at hand. Reliable lane: a DEALER per
+publisher, which says hello with the numbers it wants and acknowledges what its node has handled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import zmq
+
+from protocol import codec, sockets
+from protocol.errors import DecodeError
+from protocol.inbox import Taken
+from protocol.messages import Message, Status
+from protocol.publishing import DATA, HELLO, WHO
+from protocol.topics import LATEST, RELIABLE, TOPICS, taken
+from protocol.wiring import Peer
+
+if TYPE_CHECKING:
+    from protocol.bus import Bus
+
+ACK_EVERY = 16
+ACK_BYTES = 256 * 1024
+BYE_LINGER_MS = 200
+
+
+@dataclass
+class _Upstream:
+    """A publisher that this node takes reliable topics from; `handled` and `acked` count in its run."""
+
+    peer: Peer
+    socket: zmq.Socket[Any]
+    kinds: list[str]
+    run: str = ""
+    handled: int = -1
+    acked: int = -1
+
+
+class Subscribing:
+    """Used by the bus thread, but for `acknowledge` and `inputs_ended`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.left = threading.Event()
+        self._sub: zmq.Socket[Any] | None = None
+        self._upstream: dict[str, _Upstream] = {}
+        self._peers: dict[str, Peer] = {}
+        self._last_words: dict[str, tuple[str, dict[str, int]]] = {}
+
+    # -- called from the node's thread ------------------------------------------------------------
+
+    def acknowledge(self, item: Taken) -> bool:
+        """`item` has been handled; whether the publisher should hear of it at once."""
+        upstream = self._upstream.get(item.peer)
+        if upstream is None or upstream.run != item.message.envelope.run:
+            return False
+        upstream.handled = item.index
+        many = item.index - upstream.acked >= ACK_EVERY or item.message.nbytes >= ACK_BYTES
+        return many or self.bus.inbox.reliable_empty()
+
+    def inputs_ended(self) -> bool:
+        """Whether every input has said its final word and everything it sent on the reliable lane came."""
+        with self.bus.lock:
+            return all(name in self._last_words and self._complete(name) for name in self._peers)
+
+    def _complete(self, name: str) -> bool:
+        run, last_seq = self._last_words[name]
+        upstream = self._upstream.get(name)
+        return upstream is None or all(
+            self.bus.books.complete(topic, run, last)
+            for topic, last in last_seq.items()
+            if topic.partition("/")[0] in upstream.kinds
+        )
+
+    # -- the bus thread ---------------------------------------------------------------------------
+
+    @property
+    def opened(self) -> bool:
+        return self._sub is not None
+
+    def open(self, context: zmq.Context[Any], poller: zmq.Poller) -> None:
+        """Connect to every input; the publishers may come later."""
+        wiring = self.bus.wiring
+        self._peers = {peer.name: peer for peer in wiring.inputs}
+        self._sub = sockets.subscriber(context, sockets.LATEST_HWM * 4)
+        poller.register(self._sub, zmq.POLLIN)
+        for peer in wiring.inputs:
+            lanes = taken(peer.kind, wiring.kind)
+            kinds = [kind for kind, lane in lanes.items() if lane == LATEST]
+            for kind in {"status", *kinds}:  # the status of every input: its life, and its last words
+                self._sub.subscribe(f"{kind}/{peer.name}")
+        self._sub.subscribe(HELLO + wiring.name)  # sorts last, so it is sent last
+        for peer in wiring.inputs:
+            self._sub.connect(peer.endpoints.latest)
+            kinds = [k for k, lane in taken(peer.kind, wiring.kind).items() if lane == RELIABLE]
+            if kinds:
+                socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, 0)
+                self._upstream[peer.name] = _Upstream(peer, socket, kinds)
+                poller.register(socket, zmq.POLLIN)
+
+    def leave(self, poller: zmq.Poller) -> None:
+        """Nothing will be handled any more: say bye, so that no publisher waits for us."""
+        upstreams, self._upstream = self._upstream, {}
+        for upstream in upstreams.values():
+            with contextlib.suppress(zmq.ZMQError):  # the other side may be gone already
+                self._say(upstream, {"t": "bye", "index": upstream.handled})
+            poller.unregister(upstream.socket)
+            upstream.socket.close(BYE_LINGER_MS)
+        if self._sub is not None:
+            poller.unregister(self._sub)
+            self._sub.close()
+        self.left.set()
+
+    def receive(self, ready: dict[Any, int]) -> None:
+        """Take what has come on both lanes."""
+        if self._sub is not None and self._sub in ready:
+            sockets.drain(self._sub, self._on_latest, self.bus.refuse)
+        for upstream in self._upstream.values():
+            if upstream.socket in ready:
+                sockets.drain(upstream.socket, partial(self._on_reliable, upstream), self.bus.refuse)
+
+    def owes(self) -> bool:
+        """Whether something that was handled is not acknowledged yet."""
+        return any(up.handled > up.acked for up in self._upstream.values())
+
+    def acknowledge_upstream(self) -> None:
+        for upstream in self._upstream.values():
+            if upstream.handled > upstream.acked:
+                upstream.acked = upstream.handled
+                self._say(upstream, {"t": "ack", "index": upstream.acked})
+
+    def _on_latest(self, parts: list[memoryview]) -> None:
+        message = codec.decode(parts)
+        kind, _, name = message.topic.partition("/")
+        peer = self._peers.get(name)
+        if peer is None:
+            return  # a longer name that begins like one of ours
+        lane = taken(peer.kind, self.bus.wiring.kind).get(kind)
+        fresh = lane == LATEST and self._book(message)
+        if kind == "status":
+            self._on_peer_status(peer, message)
+        if fresh:
+            keep = TOPICS[kind].keep
+            pushed_out = self.bus.inbox.put_latest(message, keep)
+            if pushed_out:
+                with self.bus.lock:
+                    self.bus.books.drop(message.topic, pushed_out)
+
+    def _on_peer_status(self, peer: Peer, message: Message) -> None:
+        """Greet a publisher that is new or has restarted; close the books of one that has ended."""
+        status: Status = message.body
+        run = message.envelope.run
+        upstream = self._upstream.get(peer.name)
+        if upstream is not None and upstream.run != run:
+            self._hello(upstream, run)
+        elif upstream is not None:  # a publisher that lost sight of us answers with WHO
+            self._say(upstream, {"t": "ack", "index": upstream.handled})
+        with self.bus.lock:
+            for topic, last_seq in status.last_seq.items():
+                self.bus.books.heard(topic, run, last_seq)
+            if not status.final:
+                self._last_words.pop(peer.name, None)
+            elif peer.name not in self._last_words:
+                self._last_words[peer.name] = run, dict(status.last_seq)
+                self._close_latest_books(peer, message)
+
+    def _close_latest_books(self, peer: Peer, message: Message) -> None:
+        lanes = taken(peer.kind, self.bus.wiring.kind)
+        for topic, last_seq in message.body.last_seq.items():
+            kind = topic.partition("/")[0]
+            # its final status is the last of its topic and not yet counted in itself
+            last = message.envelope.seq if kind == "status" else last_seq
+            if lanes.get(kind) == LATEST:
+                self.bus.books.heard_end(topic, message.envelope.run, last)
+
+    def _on_reliable(self, upstream: _Upstream, parts: list[memoryview]) -> None:
+        if parts and bytes(parts[0]) == WHO:
+            self._hello(upstream, upstream.run)
+            return
+        if len(parts) < 4 or bytes(parts[0]) != DATA or len(parts[1]) != 8:
+            raise DecodeError("reliable", f"{len(parts)} parts")
+        index = int.from_bytes(parts[1], "big")
+        message = codec.decode(parts[2:])
+        if message.topic.partition("/")[2] != upstream.peer.name or message.kind not in upstream.kinds:
+            raise DecodeError("reliable", f"topic {message.topic!r} from {upstream.peer.name!r}")
+        if not self._book(message):
+            upstream.acked = min(upstream.acked, index - 1)  # sent twice: it waits for a second word
+            return
+        if message.kind == "status" and message.body.final:
+            self._close_reliable_books(upstream, message)
+        self.bus.inbox.put_reliable(Taken(upstream.peer.name, index, message))
+
+    def _close_reliable_books(self, upstream: _Upstream, message: Message) -> None:
+        run = message.envelope.run
+        with self.bus.lock:
+            for topic, last_seq in message.body.last_seq.items():
+                if topic.partition("/")[0] in upstream.kinds and topic != message.topic:
+                    self.bus.books.heard_end(topic, run, last_seq)
+            self.bus.books.heard_end(message.topic, run, message.envelope.seq)
+
+    def _book(self, message: Message) -> bool:
+        with self.bus.lock:
+            return self.bus.books.arrive(message.topic, message.envelope.run, message.envelope.seq)
+
+    def _hello(self, upstream: _Upstream, run: str) -> None:
+        upstream.run, upstream.handled, upstream.acked = run, -1, -1
+        with self.bus.lock:
+            resume = self.bus.books.next_seqs(run)
+        wanted = {t: n for t, n in resume.items() if t.partition("/")[2] == upstream.peer.name}
+        self._say(upstream, {"t": "hello", "kinds": upstream.kinds, "resume": wanted})
+
+    def _say(self, upstream: _Upstream, what: dict[str, Any]) -> None:
+        payload = msgpack.packb({"name": self.bus.wiring.name, "run": upstream.run, **what})
+        upstream.socket.send(payload, zmq.NOBLOCK)

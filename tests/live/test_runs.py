@@ -1,0 +1,104 @@
+"""What a user does: learn, run without learning, replay, evaluate, view."""
+
+import json
+
+import numpy as np
+
+from storage.reader import SessionReader
+
+from .conftest import SMALL, Bench, check_law, wait_for
+
+
+def test_a_world_is_learned_recorded_and_scored(bench: Bench) -> None:
+    run = bench.launch("online.yaml", "small", time_limit_s=12, rate_hz=50, **SMALL)
+    code, output, summary = run.end()
+    assert code == 0, output
+    check_law(summary)
+    assert summary["outcome"] in ("time", "learned") and summary["exit_code"] == 0
+    assert summary["steps"] > 50 and summary["episodes"] >= 2 and summary["samples"] > 0
+    assert summary["scores"]["cf_accuracy"] is not None and summary["session"] == "small"
+    assert "dropped   nothing" in output and "toddle evaluate small" in output
+    frames = summary["topics"]["frame/robot"]
+    assert frames["recorder"]["received"] == frames["recorder"]["published"]
+    with SessionReader(bench.folder / "sessions" / "small") as reader:
+        assert reader.info().topics["frame/robot"].count == frames["recorder"]["published"]
+        shown = {int(m.arrays["state"][1]) for m in reader.topic_messages("frame")}
+    assert shown and not any(y % 9 == 0 for y in shown), "held-out rows were shown live"
+    assert (run.path / "viewer" / "latest.png").stat().st_size > 10_000
+    assert bench.toddle("sessions", "verify", "small").returncode == 0
+
+    scored = bench.toddle("evaluate", "small", "--json")
+    assert scored.returncode == 0, scored.stderr
+    rows = {row["on"]: row for row in json.loads(scored.stdout)["scores"]}
+    assert abs(rows["probe"]["scores"]["cf_accuracy"] - summary["scores"]["cf_accuracy"]) < 0.05
+    assert rows["episodes"]["seen_in_training"]
+
+    again = bench.launch("replay.yaml", "again", session="small", rate_hz=0)
+    code, output, summary = again.end()
+    assert code == 0 and summary["outcome"] == "ended", output
+    check_law(summary)
+    assert _frames(bench, "again") == _frames(bench, "small")
+
+    shown_again = bench.toddle("view", "small", "--speed", "0", "--no-window", "--mp4")
+    assert shown_again.returncode == 0, shown_again.stderr
+    assert (bench.folder / "view-small" / "latest.png").exists() and (bench.folder / "view-small" / "video.mp4").exists()
+
+
+def test_a_real_recording_is_imported_and_replayed(bench: Bench, recordings) -> None:
+    tub = str(recordings / "donkeycar_tub")
+    made = bench.toddle(
+        "sessions", "import", "donkeycar", tub, "--name", "car", "--episodes-at", "151,514,516,527,651,666", "--fps", "20"
+    )
+    assert made.returncode == 0, made.stderr
+    code, output, summary = bench.launch("replay.yaml", "drive", session="car", rate_hz=100).end()
+    assert code == 0 and summary["outcome"] == "ended", output
+    check_law(summary)
+    assert summary["steps"] == 1000 and summary["episodes"] == 7
+    assert summary["scores"]["skill_copy_last"] is not None and summary["scores"]["cf_accuracy"] is None
+    with SessionReader(bench.folder / "sessions" / "drive") as played:
+        assert [(e.frames, e.held_out) for e in played.episodes()][-2:] == [(15, False), (334, True)]
+    assert _frames(bench, "drive") == _frames(bench, "car")
+    assert _actions(bench, "drive") == _actions(bench, "car")
+
+
+def test_a_robot_runs_without_learning_and_without_torch(bench: Bench) -> None:
+    run = bench.launch("run.yaml", "plain", options=SMALL, timing="lockstep", rate_hz=200, steps=2000, selector="sequence",
+                       selector_options={"sequence": "double_move"})  # fmt: skip
+    run.running()
+    maps = {}
+    for name in ("robot", "recorder", "predictor", "viewer"):
+        node = run.node(name)
+        if node is not None:
+            maps[name] = [m.path for m in node.memory_maps() if "torch" in m.path]
+    code, output, summary = run.end()
+    assert code == 0 and summary["outcome"] == "ended", output
+    check_law(summary)
+    assert maps and not any(maps.values())
+    assert summary["steps"] == 2000 and summary["samples"] == 0 and summary["scores"]["skill_copy_last"] is None
+    actions = _actions(bench, "plain")
+    assert [a["action"] for a in actions[:6]] == [1, 1, 0, 1, 1, 0]
+    assert "actions" in output and "timing" in output
+
+
+def test_a_person_decides_each_step(bench: Bench) -> None:
+    run = bench.launch("run.yaml", "asked", options=SMALL, timing="lockstep", command_timeout_s=0, confirm=True,
+                       selector="constant", steps=2)  # fmt: skip
+    run.running()
+    wait_for(lambda: "?" in run.status("predictor").get("detail", ""), "a question is asked")
+    run.ask("predictor", "confirm", {})
+    wait_for(lambda: run.status("predictor").get("detail", "").startswith("step 1:"), "the next question is asked")
+    run.ask("predictor", "confirm", {"index": 1})
+    code, output, summary = run.end()
+    assert code == 0 and summary["steps"] == 2, output
+    assert [a["action"] for a in _actions(bench, "asked")] == [0, 1]
+    check_law(summary)
+
+
+def _frames(bench: Bench, session: str) -> list[bytes]:
+    with SessionReader(bench.folder / "sessions" / session) as reader:
+        return [b"".join(np.ascontiguousarray(a).tobytes() for a in m.arrays.values()) for m in reader.topic_messages("frame")]
+
+
+def _actions(bench: Bench, session: str) -> list[dict[str, float]]:
+    with SessionReader(bench.folder / "sessions" / session) as reader:
+        return [m.body.action for m in reader.topic_messages("action")]
