@@ -120,8 +120,8 @@ def _row(view: NodeView, now_s: float) -> Iterator[Text]:
     yield Text("" if age is None else f"{age:.1f}", style="red" if age is not None and age > 5 else "")
     yield Text(f"{view.skipped:,}")
     yield Text(f"{view.lost:,}", style="bold red" if view.lost else "")
-    yield Text(f"{view.cpu:.0f}")
-    yield Text(f"{view.memory_mb:.0f}")
+    yield Text("" if rests else f"{view.cpu:.0f}")
+    yield Text("" if rests else f"{view.memory_mb:.0f}")
 
 
 def progress(board: Board, now_s: float) -> str:

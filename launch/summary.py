@@ -124,7 +124,7 @@ def _books(board: Board) -> Iterator[tuple[str, str, Count, str]]:
     for view in board.nodes.values():
         for topic, said in sorted(view.status.counts.items()) if view.status else ():
             source = board.nodes.get(topic.partition("/")[2])
-            count, unaccounted = _close_books(topic, said, view, source)
+            count, unaccounted = _close_books(topic, said, source)
             problem = ""
             if said.published != said.received + said.skipped + said.lost:
                 problem = f"{view.name}: the books on {topic} do not balance: {count}"
@@ -133,23 +133,16 @@ def _books(board: Board) -> Iterator[tuple[str, str, Count, str]]:
             yield topic, view.name, count, problem
 
 
-def _close_books(topic: str, said: TopicCount, view: NodeView, source: NodeView | None) -> tuple[Count, int]:
-    """A subscriber's counts held against the publisher's last word, where it came before theirs."""
+def _close_books(topic: str, said: TopicCount, source: NodeView | None) -> tuple[Count, int]:
+    """A subscriber's counts, held against the publisher's last word where the subscriber stayed to hear it."""
     published, skipped, lost = said.published, said.skipped, said.lost
     short = 0
-    if source is not None and _heard_all(view, source):
+    if source is not None and said.end_known and not source.restarts:
         short = max(_told(topic, source) - published, 0)
         published += short
         skipped, lost = (skipped, lost + short) if said.lane == "reliable" else (skipped + short, lost)
     count = Count(published=published, received=said.received, skipped=skipped, lost=lost)
     return count, short if said.lane == "reliable" else 0
-
-
-def _heard_all(view: NodeView, source: NodeView) -> bool:
-    """Whether the subscriber stayed until after the publisher's last word, and both lived through."""
-    if not (view.final and source.final) or view.restarts or source.restarts:
-        return False
-    return view.seen_s is not None and source.seen_s is not None and view.seen_s > source.seen_s
 
 
 def _told(topic: str, source: NodeView) -> int:

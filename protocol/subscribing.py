@@ -109,6 +109,7 @@ class Subscribing:
         """Nothing will be handled any more: say bye, so that no publisher waits for us."""
         upstreams, self._upstream = self._upstream, {}
         for upstream in upstreams.values():
+            self._miss_the_rest(upstream)
             with contextlib.suppress(zmq.ZMQError):  # the other side may be gone already
                 self._say(upstream, {"t": "bye", "index": upstream.handled})
             poller.unregister(upstream.socket)
@@ -117,6 +118,14 @@ class Subscribing:
             poller.unregister(self._sub)
             self._sub.close()
         self.left.set()
+
+    def _miss_the_rest(self, upstream: _Upstream) -> None:
+        """What a publisher that has ended said it sent, and what never came, is lost."""
+        run, last_seq = self._last_words.get(upstream.peer.name, ("", {}))
+        with self.bus.lock:
+            for topic, last in last_seq.items():
+                if topic.partition("/")[0] in upstream.kinds:
+                    self.bus.books.heard_end(topic, run, last)
 
     def receive(self, ready: dict[Any, int]) -> None:
         """Take what has come on both lanes."""

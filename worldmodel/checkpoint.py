@@ -32,7 +32,7 @@ class CheckpointError(Exception):
     """A checkpoint that is missing, damaged or of another format."""
 
 
-class SpecMismatch(CheckpointError):  # noqa: N818 (says what it is)
+class SpecMismatch(CheckpointError):
     """A checkpoint of another model. `fields`: name -> (in the checkpoint, wanted)."""
 
     def __init__(self, path: Path, fields: dict[str, tuple[Any, Any]]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 METRICS_EVERY_S = 1.0
 KEPT_FRAMES = 4
+KEPT_CHOICES = 64
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -59,9 +60,11 @@ class PredictorNode(Node):
     def on_robot(self, message: m.Message) -> None:
         robot: m.Robot = message.body
         self.robot = robot
+        self._to_predict = self._asked = self._waiting = self._made = None  # of an earlier run of the robot
         vectors = model_actions(robot.actions).candidates(self.config.candidates)
         self.candidates = [to_action(vector, robot.actions.names) for vector in vectors]
-        self.history = History(KEPT_FRAMES, len(robot.actions.names))
+        context = self.model.spec.context if self.model else 0
+        self.history = History(max(KEPT_FRAMES, context), len(robot.actions.names))
         if self.config.selector == "none":
             return
         otherwise = robot.safe_action if robot.timing == "paced" else None
@@ -88,20 +91,23 @@ class PredictorNode(Node):
         self.history.add_action(place, to_vector(message.body.action, self.robot.actions.names))
         if message.body.safe and place in self._chosen:
             self._late += 1
-        self._chosen[place] = _index(self.candidates, message.body.action)
+        self._choose(place, message.body.action)
 
     def on_weights(self, message: m.Message) -> None:
+        if self.config.model == "none":
+            return
         from worldmodel.predictor import FramePredictor
         from worldmodel.spec import ModelSpec
 
-        if self.config.model == "none":
-            return
         body: m.Weights = message.body
         data = message.arrays["safetensors"].tobytes()
         if hashlib.sha256(data).hexdigest() != body.sha256:
             self.alarm("weights", f"weights version {body.version} do not match their hash: not used")
             return
         spec = msgspec.convert(body.spec, ModelSpec)
+        if spec.hash != body.spec_hash:
+            self.alarm("weights", f"weights version {body.version} name spec {body.spec_hash[:12]} and bring {spec.hash[:12]}: not used")
+            return
         if self.model is None or self.model.spec != spec:
             self.model = FramePredictor(spec, data, self.config.device, self.config.threads)
             self.history.length = max(KEPT_FRAMES, spec.context)
@@ -122,8 +128,9 @@ class PredictorNode(Node):
             self.finish("ended", str(error))
             return
         if self._driven is not None:
-            action, self._driven = self.candidates[self._driven], None
-        if action is None:
+            action, self._driven = dict(self.candidates[self._driven]), None
+            self._command(place, action, "person")
+        elif action is None:
             self._waiting = place
             self._ask(f"step {place[1]}: which action?  0-{len(self.candidates) - 1}")
         elif self.config.confirm:
@@ -136,11 +143,15 @@ class PredictorNode(Node):
         self.bus.set_state(detail=text)
 
     def _command(self, place: Place, action: m.Action, by: str) -> None:
-        self._chosen[place] = _index(self.candidates, action)
-        while len(self._chosen) > 64:
-            self._chosen.pop(next(iter(self._chosen)))
+        self._choose(place, action)
         deadline_ns = time.time_ns() + int(self.config.deadline_s * 1e9)
         self.publish("command", m.Command(action=action, by=by, deadline_ns=deadline_ns), episode=place[0], step=place[1])
+
+    def _choose(self, place: Place, action: m.Action) -> None:
+        """Remember which candidate was chosen, or really taken, after the frame at `place`."""
+        self._chosen[place] = _index(self.candidates, action)
+        while len(self._chosen) > KEPT_CHOICES:
+            self._chosen.pop(next(iter(self._chosen)))
 
     def do_drive(self, args: dict[str, Any]) -> None:
         """`index`: a person chooses this candidate, now or for the next step."""
@@ -183,7 +194,7 @@ class PredictorNode(Node):
         if now_s >= self._next_metrics_s:
             self._next_metrics_s = now_s + METRICS_EVERY_S
             self._report()
-        if self._to_predict is None or self.model is None:
+        if self._to_predict is None or self.model is None or self.robot is None:
             return MAX_WAIT_S
         if now_s < self._next_prediction_s:
             return self._next_prediction_s - now_s
@@ -193,7 +204,8 @@ class PredictorNode(Node):
         return 0.0
 
     def _predict(self, place: Place) -> None:
-        assert self.model is not None and self.robot is not None
+        assert self.model is not None
+        assert self.robot is not None
         start_s = time.perf_counter()
         frames, past = self.history.until(place)
         vectors = np.stack([to_vector(action, self.robot.actions.names) for action in self.candidates])

@@ -140,7 +140,7 @@ def make_selector(
     try:
         if name == "constant":
             selector = msgspec.convert({"candidates": candidates, **options}, Constant)
-            selector.select()
+            _check(selector.select() or {}, space)
             return selector
         if name == "sequence":
             return msgspec.convert({"candidates": candidates, **options}, Sequence)
@@ -160,6 +160,17 @@ def pick(candidates: list[Action], index: Any) -> Action:
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(candidates):
         raise SelectorError(f"there is no action {index!r}; choose 0 to {len(candidates) - 1}")
     return candidates[index]
+
+
+def _check(action: Action, space: ActionSpaceInfo) -> None:
+    """SelectorError when the robot does not take `action`."""
+    if set(action) != set(space.names):
+        raise SelectorError(f"an action of this robot names {', '.join(space.names)}; got {', '.join(action)}")
+    if space.discrete and action not in space.choices:
+        raise SelectorError(f"{action} is not one of the {len(space.choices)} actions of this robot")
+    for name, low, high in zip(space.names, space.low, space.high, strict=False):
+        if not low <= action[name] <= high:
+            raise SelectorError(f"{name}={action[name]:g} is outside [{low:g}, {high:g}]")
 
 
 def _named(name: str) -> list[int]:

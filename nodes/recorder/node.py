@@ -46,16 +46,20 @@ class RecorderNode(Node):
     def tick(self) -> float:
         assert self.core is not None
         try:
-            for gap in self.bus.gaps():
-                if gap not in self._noted:
-                    self._noted.add(gap)
-                    self.core.note_gap(gap)
+            self._note_gaps()
             news = self.core.tick(time.monotonic_ns())
         except DiskFull as error:
             raise NodeError(str(error), EXIT_DISK) from None
         self._tell(news)
         self._retain_once()
         return TICK_S
+
+    def _note_gaps(self) -> None:
+        assert self.core is not None
+        for gap in self.bus.gaps():
+            if gap not in self._noted:
+                self._noted.add(gap)
+                self.core.note_gap(gap)
 
     def _take(self, message: m.Message) -> None:
         assert self.core is not None
@@ -72,6 +76,7 @@ class RecorderNode(Node):
         if core is None:
             return
         try:
+            self._note_gaps()
             self._tell(core.finish())
         except DiskFull as error:
             raise NodeError(str(error), EXIT_DISK) from None

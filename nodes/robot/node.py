@@ -8,6 +8,7 @@ import numpy as np
 from nodes.robot.config import DEFAULT_RATE_HZ, RobotConfig
 from nodes.robot.core import CommandGate, Progress, Rate
 from nodes.robot.drivers import make_driver
+from nodes.robot.guard import Guard, lost
 from nodes.robot.interface import EndOfData, KnowsTruth, Observation, PlayedStep, Plays, Robot, RobotError
 from nodes.robot.statistics import Statistics
 from nodes.runtime import MAX_WAIT_S, Node, NodeError
@@ -21,10 +22,12 @@ class RobotNode(Node):
 
     def setup(self) -> None:
         try:
-            self.driver: Robot = make_driver(self.config.driver, dict(self.config.options), self.wiring.seed)
+            driver: Robot = make_driver(self.config.driver, dict(self.config.options), self.wiring.seed)
         except RobotError as error:
             raise NodeError(str(error)) from None
-        self.plays = self.driver if isinstance(self.driver, Plays) else None
+        self.driver = Guard(driver, self.config.driver)
+        self.plays = driver if isinstance(driver, Plays) else None
+        self.simulator = driver if isinstance(driver, KnowsTruth) else None
         self.commanded = any(peer.kind == "predictor" for peer in self.wiring.inputs)
         self.gate = CommandGate(self.driver.action_space)
         self._episode_file = self.run_dir / f"episode-{self.name}"
@@ -43,9 +46,9 @@ class RobotNode(Node):
 
     def go(self) -> None:
         """Say what this robot is, and what is held out; then begin."""
-        self._observation = None if self.plays else self._observe()
+        self._observation = None if self.plays else self.driver.observe()
         self.publish("robot", self.plays.info if self.plays else self._describe(self._observation))
-        probe = self.driver.probe() if isinstance(self.driver, KnowsTruth) else None
+        probe = self.simulator.probe() if self.simulator else None
         if probe:
             self.publish("probe", m.Probe(description=probe[0]), probe[1])
         self.rate.due_s = self._metrics_s = time.monotonic()
@@ -66,10 +69,7 @@ class RobotNode(Node):
         if wait_s > 0:
             return wait_s
         self.rate.start(now_s)
-        try:
-            return self._play() if self.plays else self._show()
-        except RobotError as error:
-            raise NodeError(f"the robot is lost: {error}") from None
+        return self._play() if self.plays else self._show()
 
     def on_command(self, message: m.Message) -> None:
         place = message.envelope.episode, message.envelope.step
@@ -82,7 +82,7 @@ class RobotNode(Node):
 
     def _show(self) -> float:
         """Publish what the robot sees; the step begins."""
-        observation, self._observation = self._observation or self._observe(), None
+        observation, self._observation = self._observation or self.driver.observe(), None
         self._publish_frame(observation, held_out=False)
         self.gate.clear()
         self.phase = "act"
@@ -122,23 +122,29 @@ class RobotNode(Node):
         self.phase = "observe"
         self.progress.advance()
         limit = self.config.episode_steps
-        if self.config.steps and self.progress.steps >= self.config.steps:
-            self._end("the number of steps asked for")
-        elif limit and self.progress.step >= limit:
+        run_over = 0 < self.config.steps <= self.progress.steps
+        if run_over or 0 < limit <= self.progress.step:
             # the frame that the last action led to still belongs to this episode
-            self._publish_frame(self._observe(), held_out=False)
-            self._new_episode("end", f"{limit} steps")
+            self._publish_frame(self.driver.observe(), held_out=False)
+            if run_over:
+                self._end("the number of steps asked for")
+            else:
+                self._new_episode("end", f"{limit} steps")
 
     def _play(self) -> float:
         """Publish one recorded step."""
         assert self.plays is not None
         try:
-            played = self.plays.next_step()
+            with lost():
+                played = self.plays.next_step()
         except EndOfData as error:
             self._end(str(error))
             return 0.0
         if played.first:
             self._count_episode()
+        if played.step is not None:
+            self.progress.step = played.step
+        if played.first:
             self._mark("start", played=played)
         self._publish_frame(played.observation, held_out=played.held_out)
         if played.action is not None:
@@ -211,6 +217,7 @@ class RobotNode(Node):
 
     def do_resume(self, args: dict[str, Any]) -> None:
         self.paused = False
+        self._look_again()
         self.bus.set_state("running")
 
     def do_step(self, args: dict[str, Any]) -> None:
@@ -218,12 +225,20 @@ class RobotNode(Node):
         if not self.paused:
             raise ValueError("pause the robot first, then step it")
         self.steps_allowed = self.progress.steps + 1
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """The command for the frame shown before a pause may be too old by now: show another, ask again."""
+        if self.phase == "act" and not self.gate.holds(time.time_ns()):
+            self.phase = "observe"
 
     def do_mark(self, args: dict[str, Any]) -> None:
         """`mark`: success, failure, discard or reset; a live robot begins a new episode."""
         mark = args["mark"]
         if mark not in ("success", "failure", "discard", "reset"):
             raise ValueError(f"unknown mark {mark!r}; it knows success, failure, discard, reset")
+        if self.phase == "ended":
+            raise ValueError("the run has ended")
         if self.plays:
             self._mark(mark, "by a person")
         else:
@@ -249,12 +264,6 @@ class RobotNode(Node):
         if self.config.rate_hz is not None:
             return self.config.rate_hz
         return self.plays.info.rate_hz if self.plays else DEFAULT_RATE_HZ
-
-    def _observe(self) -> Observation:
-        try:
-            return self.driver.observe()
-        except RobotError as error:
-            raise NodeError(f"the robot is lost: {error}") from None
 
     def _describe(self, observation: Observation | None) -> m.Robot:
         assert observation is not None

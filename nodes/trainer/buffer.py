@@ -18,6 +18,7 @@ from worldmodel.spec import Camera
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
 Key = tuple[int, int]  # episode, step
 
+KEPT_SIZES = 2  # batch sizes whose arrays are kept for reuse: one to train, one to score
 EARLY_ACTIONS = 1024  # actions kept while their frame has not come yet
 
 
@@ -161,6 +162,8 @@ class ReplayBuffer:
         """Windows whose last seen frames are in `slots`."""
         size, context = len(slots), self.context
         if size not in self._out:
+            if len(self._out) >= KEPT_SIZES:
+                del self._out[next(iter(self._out))]
             shapes = {c.name: (size, context + 1, c.height, c.width, 3) for c in self.cameras}
             frames = {name: np.empty(shape, np.uint8) for name, shape in shapes.items()}
             self._out[size] = frames, np.empty((size, context, self._actions.shape[1]), np.float32)

@@ -60,8 +60,12 @@ class TrainerNode(Node):
         self.log.info("model %s, patch %d, %s, %s", spec.hash[:12], spec.patch, learner.device, learner.precision)
 
     def on_probe(self, message: m.Message) -> None:
-        if self.core is not None:
+        if self.core is None:
+            return
+        try:
             self.core.set_probe(message.arrays)
+        except ValueError as error:
+            raise NodeError(str(error)) from None
 
     def on_episode(self, message: m.Message) -> None:
         body, episode = message.body, message.envelope.episode

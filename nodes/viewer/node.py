@@ -33,7 +33,8 @@ class ViewerNode(Node):
     def _take(self, message: m.Message) -> None:
         self.state.update(message, time.monotonic())
         if message.kind == "status" and message.body.kind == "predictor":
-            self.state.prompt = message.body.detail
+            detail = message.body.detail  # a question only while a person is asked
+            self.state.prompt = detail if "?" in detail else ""
 
     on_robot = on_episode = on_frame = on_action = on_prediction = _take
     on_metrics = on_status = on_committed = on_alarm = _take
@@ -61,8 +62,12 @@ class ViewerNode(Node):
 
     def _show(self, now_s: float) -> None:
         picture = self.composer.compose(self.state, now_s)
-        for sink in self.sinks.sinks:
-            sink.show(picture, now_s)
+        for sink in list(self.sinks.sinks):
+            try:
+                sink.show(picture, now_s)
+            except SinkError as error:  # a full disk must not end the view
+                self.alarm("viewer", str(error))
+                self.sinks = self.sinks._replace(sinks=[other for other in self.sinks.sinks if other is not sink])
 
     def _keys(self, window: WindowSink) -> None:
         key = window.poll_key()
@@ -88,10 +93,16 @@ class ViewerNode(Node):
         if command == "help":
             self.state.toggle_help()
         elif command == "save":
-            path = self.sinks.png.snapshot(self.composer.compose(self.state, time.monotonic()))
-            self.state.say(f"saved {path}", time.monotonic())
+            self._save(time.monotonic())
         elif command == "quit":
             self._close_window("the window was closed with q; the run goes on")
+
+    def _save(self, now_s: float) -> None:
+        try:
+            text = f"saved {self.sinks.png.snapshot(self.composer.compose(self.state, now_s))}"
+        except SinkError as error:
+            text = str(error)
+        self.state.say(text, now_s)
 
     def _close_window(self, text: str) -> None:
         self.log.info("%s", text)

@@ -27,7 +27,7 @@ UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 _PROBE = """
 import cv2, sys
-cv2.namedWindow("toddle: testing the display", cv2.WINDOW_NORMAL)
+cv2.namedWindow("toddle: testing the display", cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
 sys.stdout.write("open\\n")
 sys.stdout.flush()
 sys.stdin.read()
@@ -48,7 +48,7 @@ class Sink(Protocol):
 
 
 class WindowSink:
-    """A window. Make it, and call it, on the process's main thread only; inside `tested_display`."""
+    """A window. Make it, and call it, on the process's main thread only; inside `tried_display`."""
 
     def __init__(self, title: str, size: tuple[int, int]) -> None:
         self._title = title
@@ -192,7 +192,7 @@ def open_sinks(config: ViewerConfig, folder: Path) -> Opened:
     if config.window is False:
         notes.append(f"no window, as configured; the picture is {png.latest}")
     else:
-        with tested_display() as problem:
+        with tried_display() as problem:
             if problem is None:
                 window = WindowSink(config.title, config.size)
                 sinks.insert(0, window)
@@ -209,12 +209,12 @@ def open_sinks(config: ViewerConfig, folder: Path) -> Opened:
 
 def window_problem(timeout_s: float = 20.0) -> str | None:
     """Why no window can be opened here, or None."""
-    with tested_display(timeout_s) as problem:
+    with tried_display(timeout_s) as problem:
         return problem
 
 
 @contextmanager
-def tested_display(timeout_s: float = 20.0) -> Iterator[str | None]:
+def tried_display(timeout_s: float = 20.0) -> Iterator[str | None]:
     """Yield why no window can be opened here, or None: then a window may be opened inside the block.
 
     Qt ends the process when it cannot reach the display, so a process of its own tries first; the cheap

@@ -14,7 +14,14 @@ from typing import Any
 from nodes.viewer.curves import Curve
 from nodes.viewer.health import HealthBoard
 from nodes.viewer.records import (
-    Key, SeenError, SeenFrame, SeenPrediction, candidate_index, seen_error, seen_frame, seen_prediction,
+    Key,
+    SeenError,
+    SeenFrame,
+    SeenPrediction,
+    candidate_index,
+    seen_error,
+    seen_frame,
+    seen_prediction,
 )  # fmt: skip
 from protocol.messages import Action, ActionTaken, Alarm, Committed, EpisodeMark, Message, Robot
 from worldmodel.spec import ActionSpace, SpecError

@@ -65,7 +65,10 @@ def test_no_key_does_two_things_and_args_are_not_shared():
 
 def test_labels_are_ascii_and_short():
     for row in KEYS:
-        assert row.cap.isascii() and row.label.isascii() and row.what.isascii() and len(row.what) <= 80
+        assert row.cap.isascii()
+        assert row.label.isascii()
+        assert row.what.isascii()
+        assert len(row.what) <= 80
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def test_a_video_lasts_as_long_as_the_run(tmp_path):
     sink.close()
     frames = frames_of(sink.path)
     assert len(frames) == 20 + 21 + 30
-    assert frames[0].shape == (48, 64, 3) and frames[0][20, 20, 2] > 150 > frames[0][20, 20, 0]
+    assert frames[0].shape == (48, 64, 3)
+    assert frames[0][20, 20, 2] > 150 > frames[0][20, 20, 0]
 
 
 def test_a_video_without_mp4_is_an_avi_and_says_so(tmp_path, monkeypatch):
@@ -87,7 +88,9 @@ def test_a_video_without_mp4_is_an_avi_and_says_so(tmp_path, monkeypatch):
     sink = Mp4Sink(tmp_path / "video.mp4", (64, 48), 10)
     sink.show(picture(1), 0.0)
     sink.close()
-    assert sink.path.name == "video.avi" and "video.avi" in sink.note and len(frames_of(sink.path)) == 1
+    assert sink.path.name == "video.avi"
+    assert "video.avi" in sink.note
+    assert len(frames_of(sink.path)) == 1
 
 
 def test_no_video_at_all_is_an_error(tmp_path, monkeypatch):
@@ -108,8 +111,10 @@ def headless(monkeypatch):
 
 def test_without_a_display_the_picture_goes_to_files(headless, tmp_path):
     opened = open_sinks(ViewerConfig(mp4=True), tmp_path)
-    assert opened.window is None and [type(sink) for sink in opened.sinks] == [PngSink, Mp4Sink]
-    assert "DISPLAY" in opened.notes[0] and str(opened.png.latest) in opened.notes[0]
+    assert opened.window is None
+    assert [type(sink) for sink in opened.sinks] == [PngSink, Mp4Sink]
+    assert "DISPLAY" in opened.notes[0]
+    assert str(opened.png.latest) in opened.notes[0]
     for sink in opened.sinks:
         sink.show(np.zeros((720, 1280, 3), np.uint8), 0.0)
         sink.close()
@@ -121,7 +126,7 @@ def test_a_window_that_is_asked_for_but_cannot_be_is_an_error(headless, tmp_path
 
 
 def test_no_window_is_tried_when_none_is_wanted(monkeypatch, tmp_path):
-    monkeypatch.setattr(sinks, "tested_display", lambda: pytest.fail("tried"))
+    monkeypatch.setattr(sinks, "tried_display", lambda: pytest.fail("tried"))
     assert open_sinks(ViewerConfig(window=False), tmp_path).window is None
 
 

@@ -34,10 +34,13 @@ def test_error_is_computed_whatever_comes_last(make_run, order):
         assert run.state.error is None, index
         send[kind]()
     error = run.state.error
-    assert error is not None and error.index == 1 and error.key == (0, 4)  # of the action taken, not the chosen one
+    assert error is not None
+    assert error.index == 1
+    assert error.key == (0, 4)
     assert error.mse == pytest.approx((10 / 255) ** 2)
     assert error.copy_last_mse == pytest.approx((51 / 255) ** 2)
-    assert error.heat.shape == (8, 8) and (error.heat == 10).all()
+    assert error.heat.shape == (8, 8)
+    assert (error.heat == 10).all()
     assert run.state.curves["live_mse"].last == error.mse
 
 
@@ -71,11 +74,14 @@ def test_history_is_bounded_and_starts_anew_with_an_episode_or_a_run(make_run):
         run.prediction(step, CHOICES, {"main": np.stack([grey(1), grey(2)])})
     state = run.state
     assert [frame.step for frame in state.frames] == [16, 17, 18, 19]
-    assert len(state.predictions) <= 4 and len(state.actions) <= 64
+    assert len(state.predictions) <= 4
+    assert len(state.actions) <= 64
     run.frame(0, {"main": grey(0)}, episode=1)
     assert [frame.key for frame in state.frames] == [(1, 0)]
     run.frame(0, {"main": grey(0)}, episode=1, run="run-2")
-    assert len(state.frames) == 1 and not state.actions and not state.predictions
+    assert len(state.frames) == 1
+    assert not state.actions
+    assert not state.predictions
 
 
 def test_frames_without_an_image_and_unknown_arrays_are_ignored(make_run):
@@ -91,7 +97,9 @@ def test_frames_without_an_image_and_unknown_arrays_are_ignored(make_run):
 def test_cameras_are_stacked_at_the_widest_width():
     picture = stack_cameras([grey(9, 80), np.full((10, 40, 3), 7, np.uint8)])
     assert picture.shape == (80 + 1 + 20, 80, 3)
-    assert (picture[:80] == 9).all() and (picture[80] == 0).all() and (picture[81:] == 7).all()
+    assert (picture[:80] == 9).all()
+    assert (picture[80] == 0).all()
+    assert (picture[81:] == 7).all()
 
 
 def test_candidate_index():
@@ -108,8 +116,11 @@ def test_curve_keeps_the_whole_run_in_bounded_memory():
     curve.add(1.0, math.nan)
     curve.add(math.inf, 1.0)
     xs, ys = curve.points()
-    assert len(xs) == len(curve) <= 100 and curve.last == 2.0 * 10_006
-    assert xs[0] < 200 and xs[-1] > 9_800 and (np.diff(xs) > 0).all()
+    assert len(xs) == len(curve) <= 100
+    assert curve.last == 2.0 * 10_006
+    assert xs[0] < 200
+    assert xs[-1] > 9_800
+    assert (np.diff(xs) > 0).all()
     np.testing.assert_allclose(ys, 2 * xs)
 
 
@@ -119,8 +130,10 @@ def test_metrics_make_curves_and_unknown_names_are_kept_out(make_run):
     run.now += 2
     run.metrics(loss=0.25)
     xs, ys = run.state.curves["loss"].points()
-    assert xs.tolist() == [0.0, 2.0] and ys.tolist() == [0.5, 0.25]
-    assert "strange" not in run.state.curves and "strange" not in run.state.metrics
+    assert xs.tolist() == [0.0, 2.0]
+    assert ys.tolist() == [0.5, 0.25]
+    assert "strange" not in run.state.curves
+    assert "strange" not in run.state.metrics
 
 
 def test_health_of_nodes(make_run):
@@ -131,8 +144,10 @@ def test_health_of_nodes(make_run):
     run.now += 2
     run.status("robot", out={"frame/robot": 29, "status/robot": 502})
     robot = board.nodes["robot"]
-    assert robot.rate_hz == pytest.approx(10.0) and robot.messages == 30 + 503
-    assert robot.condition(run.now + 2.9) == "running" and robot.condition(run.now + 3.1) == "silent"
+    assert robot.rate_hz == pytest.approx(10.0)
+    assert robot.messages == 30 + 503
+    assert robot.condition(run.now + 2.9) == "running"
+    assert robot.condition(run.now + 3.1) == "silent"
     run.now += 1
     run.status("robot", out={"frame/robot": 0}, run="run-2")
     assert robot.rate_hz is None  # counts of two runs are not compared
@@ -159,7 +174,8 @@ def test_alarms_come_and_go_and_are_bounded(make_run):
 
 def test_the_graph_tells_what_is_missing(make_run):
     run = make_run(nodes={"robot": "robot"})
-    assert run.state.has_kind("robot") is True and run.state.has_kind("predictor") is False
+    assert run.state.has_kind("robot") is True
+    assert run.state.has_kind("predictor") is False
     unknown = make_run(nodes={})
     assert unknown.state.has_kind("predictor") is None
     unknown.status("predictor")
@@ -174,16 +190,21 @@ def test_version_grows_only_with_changes(make_run):
     state.prompt = "step 3: action 1?"
     assert state.version == 1
     state.say("saved", 10.0)
-    assert state.toast(13.0) == "saved" and state.toast(14.5) == ""
+    assert state.toast(13.0) == "saved"
+    assert state.toast(14.5) == ""
     state.toggle_help()
-    assert state.version == 3 and state.show_help
+    assert state.version == 3
+    assert state.show_help
 
 
 def test_paused_and_recording(make_run):
     run = make_run()
-    assert not run.state.paused and not run.state.recording(run.now)
+    assert not run.state.paused
+    assert not run.state.recording(run.now)
     run.heartbeats(robot_state="paused")
-    assert run.state.paused and run.state.recording(run.now) and not run.state.recording(run.now + 10)
+    assert run.state.paused
+    assert run.state.recording(run.now)
+    assert not run.state.recording(run.now + 10)
 
 
 def test_config_refuses_what_cannot_be():

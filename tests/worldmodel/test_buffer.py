@@ -123,3 +123,12 @@ def test_capacity_in_bytes_and_mistakes() -> None:
         make().add_frame(0, 0, {"a": images(0)["a"]})
     with pytest.raises(ValueError, match=r"an action of shape \(2,\)"):
         make().add_action(0, 0, np.zeros(2))
+
+
+def test_arrays_of_only_a_few_sizes_are_kept() -> None:
+    buffer = make()
+    fill(buffer, 0, range(30))
+    kept = buffer.sample(16, np.random.default_rng(0))
+    sizes = {len(buffer.spread(count)) for count in range(1, 20)}
+    assert sizes == set(range(1, 20))
+    assert buffer.sample(16, np.random.default_rng(0)).frames["a"] is not kept.frames["a"]

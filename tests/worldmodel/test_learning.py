@@ -35,12 +35,12 @@ def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path) 
             learner.step(buffer.sample(learner.config.batch_size, learner.rng))
         return score_probe(FramePredictor(spec, learner.weights_bytes(), "cpu"), probe)
 
-    early = train(3000)
+    early = train(2500)
     assert early.cf_accuracy is not None
     assert early.cf_accuracy >= 0.99
     assert early.hit_at_3px is not None
     assert early.hit_at_3px >= 0.98
-    late = train(5000)
+    late = train(4000)
     assert late.skill_copy_last is not None
     assert late.skill_copy_last >= 0.75
     assert late.skill_action_blind is not None
