@@ -135,14 +135,15 @@ class Bus:
         """
         return self._publish(kind, body, arrays, episode, step, t_ns, wait=True)
 
-    def beat(self) -> None:
-        """Publish the heartbeat; called by the bus thread, which must never wait for room."""
+    def beat(self) -> bool:
+        """Publish the heartbeat, never waiting for room; whether it was the final one. For the bus thread."""
         status = self.status()
         try:
             self._publish("status", status, NO_ARRAYS, None, None, None, wait=False)
         except EncodeError:  # the books of a very large graph do not fit
             small = msgspec.structs.replace(status, counts={}, missing=[], confirmed=[], last_seq={})
             self._publish("status", small, NO_ARRAYS, None, None, None, wait=False)
+        return status.final
 
     def _publish(
         self, kind: str, body: Body, arrays: Mapping[str, Array],

@@ -40,6 +40,7 @@ class BusThread(threading.Thread):
         self._leave = threading.Event()
         self._finish = threading.Event()
         self._finished = threading.Event()
+        self._said_last = False
         self._drained = False
         self._deadline_ns = 0
         self._next_beat_ns = 0
@@ -160,7 +161,8 @@ class BusThread(threading.Thread):
             return
         self.send_status.clear()
         self._next_beat_ns = now + int(HEARTBEAT_S * 1e9)
-        self.bus.beat()
+        if not self._said_last:  # nothing follows the final status: it closes the books
+            self._said_last = self.bus.beat()
 
     def _send_replies(self) -> None:
         assert self._control is not None

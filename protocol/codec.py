@@ -164,7 +164,7 @@ def _number(value: Any) -> Any:
     """A numpy number, as drivers give them, to the plain one; TypeError for all else."""
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(f"the wire does not carry {type(value).__name__}")
+    raise TypeError(f"the wire does not carry {type(value).__name__}")
 
 
 def _topic(name: str, error: type[EncodeError] | type[DecodeError]) -> Topic:

@@ -177,17 +177,16 @@ class Subscribing:
             if not status.final:
                 self._last_words.pop(peer.name, None)
             elif peer.name not in self._last_words:
-                self._last_words[peer.name] = run, dict(status.last_seq)
-                self._close_latest_books(peer, message)
+                # its final status is the last of its topic and not yet counted in itself
+                self._last_words[peer.name] = run, {**status.last_seq, message.topic: message.envelope.seq}
+                self._close_latest_books(peer)
 
-    def _close_latest_books(self, peer: Peer, message: Message) -> None:
+    def _close_latest_books(self, peer: Peer) -> None:
         lanes = taken(peer.kind, self.bus.wiring.kind)
-        for topic, last_seq in message.body.last_seq.items():
-            kind = topic.partition("/")[0]
-            # its final status is the last of its topic and not yet counted in itself
-            last = message.envelope.seq if kind == "status" else last_seq
-            if lanes.get(kind) == LATEST:
-                self.bus.books.heard_end(topic, message.envelope.run, last)
+        run, last_seq = self._last_words[peer.name]
+        for topic, last in last_seq.items():
+            if lanes.get(topic.partition("/")[0]) == LATEST:
+                self.bus.books.heard_end(topic, run, last)
 
     def _on_reliable(self, upstream: _Upstream, parts: list[memoryview]) -> None:
         if parts and bytes(parts[0]) == WHO:

@@ -11,7 +11,7 @@ from nodes.robot.drivers import make_driver
 from nodes.robot.guard import Guard, lost
 from nodes.robot.interface import EndOfData, KnowsTruth, Observation, PlayedStep, Plays, Robot, RobotError
 from nodes.robot.statistics import Statistics
-from nodes.runtime import MAX_WAIT_S, Node, NodeError
+from nodes.runtime import EXIT_BAD_CONFIG, MAX_WAIT_S, Node, NodeError
 from protocol import messages as m
 
 METRICS_EVERY_S = 1.0

@@ -193,14 +193,15 @@ def test_a_dead_process_does_not_speak_for_the_new_one() -> None:
 # -- the law ----------------------------------------------------------------------------------------
 
 
-def ended(robot_last: int, taken: TopicCount, *, late: bool = True, code: int = 0, final: bool = True) -> Summary:
+def ended(robot_last: int, taken: TopicCount, *, stayed: bool = True, code: int = 0, final: bool = True) -> Summary:
     board = Board(make_graph(robot="robot", recorder="recorder"))
     for view in board.nodes.values():
         view.exit_codes.append(code)
+    books = msgspec.structs.replace(taken, end_known=stayed)
     robot = Status(state="stopped", kind="robot", final=True, last_seq={"frame/robot": robot_last})
-    recorder = Status(state="stopped", kind="recorder", final=final, counts={"frame/robot": taken})
+    recorder = Status(state="stopped", kind="recorder", final=final, counts={"frame/robot": books})
     board.take(message("status/robot", robot, seq=4), 10.0)
-    board.take(message("status/recorder", recorder), 11.0 if late else 9.0)
+    board.take(message("status/recorder", recorder), 11.0)
     board.started_s, board.ended_s = 0.0, 12.0
     return summarise(board, End("time"), name="r", started="", versions={}, command=[], forced=[])
 
@@ -233,7 +234,7 @@ def test_the_latest_lane_skips_what_never_came() -> None:
 
 
 def test_a_subscriber_that_left_first_is_not_blamed() -> None:
-    summary = ended(11, count(10, 10), late=False)
+    summary = ended(11, count(10, 10), stayed=False)
     assert summary.topics["frame/robot"]["recorder"].published == 10
     assert summary.outcome == "time"
 

@@ -70,5 +70,5 @@ def test_ctrl_c_ends_everything_cleanly(bench: Bench) -> None:
 def test_a_lost_robot_ends_the_run_with_one_line(bench: Bench) -> None:
     run = bench.launch("run.yaml", "nobody", driver="nowhere_to_be_found")
     code, output, summary = run.end()
-    assert code == 1 and summary["outcome"] == "failed", output
+    assert code == 2 and summary["outcome"] == "failed", output
     assert "unknown driver 'nowhere_to_be_found'" in output and "Traceback" not in output

@@ -1,0 +1,64 @@
+"""Every command that the documentation prints is run as printed, in order, in a fresh folder."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md"]
+ELSEWHERE = ("toddle view graph.json",)  # needs a second machine
+PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
+SHORT = ["--time-limit", "4"]
+
+
+def commands(page: str) -> list[str]:
+    """The `toddle` commands of a page's code blocks, without comments."""
+    blocks = re.findall(r"^```\n(.*?)^```", (PROJECT / page).read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("toddle ") and line not in ELSEWHERE]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a user has it after `make demo`, but for a smaller and shorter one."""
+    folder = tmp_path_factory.mktemp("user")
+    shutil.copytree(PROJECT / "launch", folder / "launch", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    (folder / "docs").mkdir()
+    assert run(PREPARE, folder).returncode == 0
+    return folder
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(os.path.expandvars(command))
+    if words[1] == "launch" and "--dry-run" not in words and "--time-limit" not in words:
+        words += SHORT
+    if "--time-limit" in words:
+        words[words.index("--time-limit") + 1] = "6" if command == PREPARE else "4"
+    env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")}
+    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_work_as_printed(page: str, workplace: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TODDLE_DATA", str(recordings))
+    found = commands(page)
+    assert found, f"{page} prints no command"
+    for session in ("car", "car-replay"):
+        shutil.rmtree(workplace / "sessions" / session, ignore_errors=True)
+    for name in [words[words.index("--name") + 1] for line in found if "--name" in (words := shlex.split(line))]:
+        shutil.rmtree(workplace / "runs" / name, ignore_errors=True)
+    for command in found:
+        done = run(command, workplace)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/benchmarks.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (PROJECT / page).read_text()):
+            assert ((PROJECT / page).parent / target).exists(), f"{page} links to {target}, which is not there"
