@@ -92,4 +92,4 @@ class Fleet:
 
     def _module(self, name: str, wiring: Path) -> list[str]:
         node = self.graph.nodes[name]
-        return [node.python or sys.executable, "-m", f"nodes.{node.kind}", str(wiring)]
+        return [node.python or sys.executable, "-P", "-m", f"nodes.{node.kind}", str(wiring)]

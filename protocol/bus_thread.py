@@ -155,9 +155,7 @@ class BusThread(threading.Thread):
 
     def _beat(self) -> None:
         now = self.bus.clock.mono_ns()
-        if now >= self._next_beat_ns:
-            self.publishing.send_again()
-        elif not self.send_status.is_set():
+        if now < self._next_beat_ns and not self.send_status.is_set():
             return
         self.send_status.clear()
         self._next_beat_ns = now + int(HEARTBEAT_S * 1e9)

@@ -1,9 +1,9 @@
 """The publishing side of the bus thread.
 
-Latest lane: an XPUB. When a subscriber's queue is full the others still get the message, and the newest of
-its topic is sent again with the next heartbeat, so that a burst never ends with something old. Reliable
-lane: a ROUTER that feeds each subscriber from the ring within a window of unacknowledged bytes. Readiness:
-a subscriber subscribes to `~hello/<name>` after its topics, which the XPUB sees.
+Latest lane: an XPUB. It drops what a full queue has no room for, so a subscriber that misses the number a
+heartbeat told asks for the newest again, by subscribing to `~again/<topic>`. Reliable lane: a ROUTER that
+feeds each subscriber from the ring within a window of unacknowledged bytes. Readiness: a subscriber
+subscribes to `~hello/<name>` after its topics, which the XPUB sees.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import zmq
 from protocol import sockets
 from protocol.codec import Buffer
 from protocol.errors import DecodeError
-from protocol.topics import TOPICS, topic_of
+from protocol.topics import LATEST, TOPICS, topic_of
 
 if TYPE_CHECKING:
     from protocol.bus import Bus
 
 HELLO = "~hello/"
+AGAIN = "~again/"
 DATA, WHO = b"d", b"?"
 
 
@@ -32,8 +33,7 @@ class Publishing:
     def __init__(self, bus: Bus, send_status: Event) -> None:
         self.bus = bus
         self._send_status = send_status
-        self._latched: dict[str, list[Buffer]] = {}
-        self._unsure: dict[str, list[Buffer]] = {}
+        self._newest: dict[str, list[Buffer]] = {}
         self._greeted: set[str] = set()
         self._identities: dict[bytes, str] = {}
 
@@ -41,7 +41,6 @@ class Publishing:
         ends = self.bus.wiring.endpoints
         self.xpub = sockets.bind(context, zmq.XPUB, ends.latest, sockets.LATEST_HWM)
         self.xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self.xpub.setsockopt(zmq.XPUB_NODROP, 1)
         self.router = sockets.bind(context, zmq.ROUTER, ends.reliable, 0)
         self.router.setsockopt(zmq.ROUTER_MANDATORY, 1)
 
@@ -58,24 +57,9 @@ class Publishing:
         with self.bus.lock:
             waiting = self.bus.outbox.take()
         for topic, parts in waiting:
-            if topic_of(topic).latched:
-                self._latched[topic] = parts
-            self._send_newest(topic, parts)
-
-    def send_again(self) -> None:
-        """The newest of each topic that some subscriber had no room for; who has it already drops it."""
-        unsure, self._unsure = self._unsure, {}
-        for topic, parts in unsure.items():
-            self._send_newest(topic, parts)
-
-    def _send_newest(self, topic: str, parts: list[Buffer]) -> None:
-        if sockets.send(self.xpub, parts):
-            self._unsure.pop(topic, None)
-            return
-        self.xpub.setsockopt(zmq.XPUB_NODROP, 0)  # one is full: the others get it all the same
-        sockets.send(self.xpub, parts)
-        self.xpub.setsockopt(zmq.XPUB_NODROP, 1)
-        self._unsure[topic] = parts
+            if LATEST in topic_of(topic).takers.values():
+                self._newest[topic] = parts
+            sockets.send(self.xpub, parts)
 
     def on_subscription(self, parts: list[memoryview]) -> None:
         """`\\x01topic` or `\\x00topic` from the XPUB."""
@@ -83,15 +67,16 @@ class Publishing:
         if len(parts) != 1 or data[:1] not in (b"\x00", b"\x01"):
             raise DecodeError("subscription", f"{len(data)} bytes")
         topic = data[1:].decode(errors="replace")
-        if not topic.startswith(HELLO):
-            return
-        name = topic.removeprefix(HELLO)
-        with self.bus.lock:
-            (self._greeted.add if data[:1] == b"\x01" else self._greeted.discard)(name)
-        if data[:1] == b"\x01":
-            for latched, message in self._latched.items():
-                self._send_newest(latched, message)
-        self._send_status.set()
+        comes = data[:1] == b"\x01"
+        if topic.startswith(AGAIN) and comes and (newest := self._newest.get(topic.removeprefix(AGAIN))):
+            sockets.send(self.xpub, newest)  # who has it already drops it
+        if topic.startswith(HELLO):
+            with self.bus.lock:
+                (self._greeted.add if comes else self._greeted.discard)(topic.removeprefix(HELLO))
+            for name, message in self._newest.items():
+                if comes and topic_of(name).latched:
+                    sockets.send(self.xpub, message)
+            self._send_status.set()
 
     # -- reliable lane ----------------------------------------------------------------------------
 

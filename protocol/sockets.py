@@ -32,7 +32,7 @@ def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.S
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         socket.close(0)
-        raise BindError(f"cannot bind {endpoint}: {error.strerror}; is another run using it?") from None
+        raise BindError(f"cannot bind {endpoint}: {zmq.strerror(error.errno or 0)}; is another run using it?") from None
     return socket
 
 

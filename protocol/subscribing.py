@@ -19,7 +19,7 @@ from protocol import codec, sockets
 from protocol.errors import DecodeError
 from protocol.inbox import Taken
 from protocol.messages import Message, Status
-from protocol.publishing import DATA, HELLO, WHO
+from protocol.publishing import AGAIN, DATA, HELLO, WHO
 from protocol.topics import LATEST, RELIABLE, TOPICS, taken
 from protocol.wiring import Peer
 
@@ -171,6 +171,7 @@ class Subscribing:
             self._hello(upstream, run)
         elif upstream is not None:  # a publisher that lost sight of us answers with WHO
             self._say(upstream, {"t": "ack", "index": upstream.handled})
+        self._ask_again(peer, message)
         with self.bus.lock:
             for topic, last_seq in status.last_seq.items():
                 self.bus.books.heard(topic, run, last_seq)
@@ -180,6 +181,19 @@ class Subscribing:
                 # its final status is the last of its topic and not yet counted in itself
                 self._last_words[peer.name] = run, {**status.last_seq, message.topic: message.envelope.seq}
                 self._close_latest_books(peer)
+
+    def _ask_again(self, peer: Peer, message: Message) -> None:
+        """What its heartbeat told and did not come before it found our queue full: the newest will do."""
+        assert self._sub is not None
+        lanes = taken(peer.kind, self.bus.wiring.kind)
+        for topic, last_seq in message.body.last_seq.items():
+            if lanes.get(topic.partition("/")[0]) != LATEST or topic == message.topic:
+                continue
+            with self.bus.lock:
+                missing = not self.bus.books.complete(topic, message.envelope.run, last_seq)
+            if missing:
+                self._sub.subscribe(AGAIN + topic)
+                self._sub.unsubscribe(AGAIN + topic)
 
     def _close_latest_books(self, peer: Peer) -> None:
         lanes = taken(peer.kind, self.bus.wiring.kind)

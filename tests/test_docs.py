@@ -41,7 +41,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     if "--time-limit" in words:
         words[words.index("--time-limit") + 1] = "6" if command == PREPARE else "4"
     env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")}
-    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([str(Path(sys.executable).with_name("toddle")), *words[1:]], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("page", PAGES)

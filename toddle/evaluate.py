@@ -1,7 +1,7 @@
 """`toddle evaluate`: how good is what was learned?
 
-    toddle evaluate demo                     the newest checkpoint of a run, on the session it recorded
-    toddle evaluate runs/demo/checkpoints/samples-000000012000 track
+toddle evaluate demo                     the newest checkpoint of a run, on the session it recorded
+toddle evaluate runs/demo/checkpoints/samples-000000012000 track
 """
 
 import sys
@@ -34,9 +34,7 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--windows", default=512, show_default=True, type=click.IntRange(1), help="At most so many transitions of each session.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def evaluate(
-    what: str, sessions: tuple[str, ...], runs: str | None, root: str | None, device: str, windows: int, as_json: bool
-) -> None:
+def evaluate(what: str, sessions: tuple[str, ...], runs: str | None, root: str | None, device: str, windows: int, as_json: bool) -> None:
     """Score a run's newest checkpoint, or one checkpoint, on recorded sessions.
 
     Against the simulator's truth where the session brings a probe, and on what really came next; always
@@ -103,7 +101,19 @@ def _print(path: Path, rows: "list[Row]") -> None:
     from rich.table import Table
 
     table = Table(title=f"{path.name}: mean squared error, skill = 1 - error / error of the baseline", title_justify="left")
-    for name in ("session", "scored on", "cases", "error", "copy last", "skill", "nearest", "skill", "blind skill", "right action", "within 3 px"):
+    for name in (
+        "session",
+        "scored on",
+        "cases",
+        "error",
+        "copy last",
+        "skill",
+        "nearest",
+        "skill",
+        "blind skill",
+        "right action",
+        "within 3 px",
+    ):
         table.add_column(name, justify="left" if name in ("session", "scored on") else "right", no_wrap=True)
     for row in rows:
         s = row.scores

@@ -1,9 +1,9 @@
 """`toddle view`: look at a graph that runs, or at a session that was recorded.
 
-    toddle view demo                   a running graph, by the name of its run
-    toddle view graph.json             one on another machine: its graph.json, reached through ssh -L
-    toddle view track --speed 2        a recorded session
-    toddle view track --mp4            ... as a film
+toddle view demo                   a running graph, by the name of its run
+toddle view graph.json             one on another machine: its graph.json, reached through ssh -L
+toddle view track --speed 2        a recorded session
+toddle view track --mp4            ... as a film
 """
 
 import os
@@ -30,9 +30,7 @@ BAD_INPUT = 2
 @click.option("--window/--no-window", default=None, help="Default: a window where there is a display, else PNG files.")
 @click.option("--mp4", is_flag=True, help="Write a film beside the PNG files.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where files go; default: view-NAME.")
-def view(
-    what: str, runs: str | None, root: str | None, speed: float, window: bool | None, mp4: bool, out: Path | None
-) -> None:
+def view(what: str, runs: str | None, root: str | None, speed: float, window: bool | None, mp4: bool, out: Path | None) -> None:
     """Show a running graph (by run name, or its graph.json) or a recorded session."""
     from toddle.launch import check_launch
 
@@ -93,6 +91,4 @@ def _wiring(graph: Path, place: str, folder: Path) -> "Wiring":
         raise ProtocolError(f"{graph} is no graph of a run: {error}; `toddle launch` writes it into the run's folder") from None
     ends = Endpoints(*(f"ipc://{place}/{lane}" for lane in ("latest", "reliable", "control")))
     inputs = [node for node in nodes if taken(node.kind, "viewer")]
-    return Wiring(
-        run=run, run_dir=str(folder), name=f"view-{os.getpid()}", kind="viewer", endpoints=ends, inputs=inputs, peers=nodes
-    )
+    return Wiring(run=run, run_dir=str(folder), name=f"view-{os.getpid()}", kind="viewer", endpoints=ends, inputs=inputs, peers=nodes)

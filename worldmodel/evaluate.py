@@ -17,7 +17,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 Images = dict[str, UInt8Array]
 
 HIT_PX = 3.0
-CHUNK_BYTES = 1 << 24  # of predicted pixels at a time: a full probe of floats would not fit small machines
+CHUNK_BYTES = 1 << 21  # of predicted pixels at a time: a full probe of floats would not fit small machines
 
 
 class Predictor(Protocol):

@@ -104,15 +104,18 @@ class PredictorNode(Node):
         if hashlib.sha256(data).hexdigest() != body.sha256:
             self.alarm("weights", f"weights version {body.version} do not match their hash: not used")
             return
-        spec = msgspec.convert(body.spec, ModelSpec)
-        if spec.hash != body.spec_hash:
-            self.alarm("weights", f"weights version {body.version} name spec {body.spec_hash[:12]} and bring {spec.hash[:12]}: not used")
+        try:
+            spec = msgspec.convert(body.spec, ModelSpec)
+            if spec.hash != body.spec_hash:
+                raise ValueError(f"they name spec {body.spec_hash[:12]} and bring {spec.hash[:12]}")
+            if self.model is None or self.model.spec != spec:
+                self.model = FramePredictor(spec, data, self.config.device, self.config.threads)
+                self.history.length = max(KEPT_FRAMES, spec.context)
+            else:
+                self.model.swap(data)
+        except ValueError as error:
+            self.alarm("weights", f"weights version {body.version} are not used: {error}")
             return
-        if self.model is None or self.model.spec != spec:
-            self.model = FramePredictor(spec, data, self.config.device, self.config.threads)
-            self.history.length = max(KEPT_FRAMES, spec.context)
-        else:
-            self.model.swap(data)
         self.version = body.version
 
     # -- selecting --------------------------------------------------------------------------------

@@ -102,5 +102,3 @@ class RecorderNode(Node):
         """The run's name; with the time behind it when a session of that name is there already."""
         name = self.wiring.run
         return name if not (root / name).exists() else f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-

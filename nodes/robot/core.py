@@ -36,9 +36,7 @@ class CommandGate:
         self.refused: dict[str, int] = {}
         self._accepted: Command | None = None
 
-    def offer(
-        self, command: Command, place: tuple[int | None, int | None], current: tuple[int, int], now_ns: int
-    ) -> str:
+    def offer(self, command: Command, place: tuple[int | None, int | None], current: tuple[int, int], now_ns: int) -> str:
         """Keep `command` if it may be executed at (episode, step) `current`; else the reason, counted."""
         if place != current:
             return self._refuse("other_step", f"asked for step {place}, this is {current}")
@@ -86,5 +84,3 @@ class Rate:
         if self.rate_hz:
             period_s = 1 / self.rate_hz
             self.due_s = self.due_s + period_s if now_s - self.due_s < period_s else now_s + period_s
-
-

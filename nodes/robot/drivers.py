@@ -2,6 +2,8 @@
 
 import difflib
 import importlib
+import os
+import sys
 from typing import Any
 
 import msgspec
@@ -22,6 +24,8 @@ def make_driver(name: str, options: dict[str, Any], seed: int) -> Robot:
         near = difflib.get_close_matches(name, BUILT_IN, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILT_IN)}, or your own as module:Class"
         raise RobotError(f"unknown driver {name!r}; {hint}")
+    if target == name:  # a user's own may lie where toddle was called; nothing of ours is shadowed
+        sys.path.append(os.getcwd())
     try:
         driver_class = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:

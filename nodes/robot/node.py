@@ -24,7 +24,7 @@ class RobotNode(Node):
         try:
             driver: Robot = make_driver(self.config.driver, dict(self.config.options), self.wiring.seed)
         except RobotError as error:
-            raise NodeError(str(error)) from None
+            raise NodeError(str(error), EXIT_BAD_CONFIG) from None
         self.driver = Guard(driver, self.config.driver)
         self.plays = driver if isinstance(driver, Plays) else None
         self.simulator = driver if isinstance(driver, KnowsTruth) else None
@@ -267,10 +267,7 @@ class RobotNode(Node):
 
     def _describe(self, observation: Observation | None) -> m.Robot:
         assert observation is not None
-        cameras = [
-            m.CameraInfo(name=name, height=image.shape[0], width=image.shape[1])
-            for name, image in observation.images.items()
-        ]
+        cameras = [m.CameraInfo(name=name, height=image.shape[0], width=image.shape[1]) for name, image in observation.images.items()]
         return m.Robot(
             robot=self.name, driver=self.config.driver, params=dict(self.config.options), cameras=cameras,
             actions=self.driver.action_space, state_names=self.driver.state_names,

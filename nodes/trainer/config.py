@@ -23,7 +23,7 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     train_ratio: float = 0.0
     goal: dict[Literal["cf_accuracy", "hit_at_3px", "skill_copy_last", "skill_action_blind"], float] = {}
     stop_when_learned: bool = False
-    eval_every_s: float = 10.0
+    eval_every_s: float = 15.0
     weights_every_s: float = 1.0
     checkpoint_every_s: float = 60.0
     checkpoint_keep: int = 3

@@ -141,6 +141,7 @@ class TrainerNode(Node):
         from nodes.trainer.core import numbers
 
         assert self.core is not None
+        self._due_s["score"] = time.monotonic() + self.config.eval_every_s
         scores = self.core.score()
         if scores is None:
             return

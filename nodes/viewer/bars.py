@@ -42,12 +42,16 @@ def _figures(state: ViewState, now_mono_s: float) -> list[tuple[str, str, int, C
     return [
         ("ELAPSED", clock(state.elapsed_s(now_mono_s)), 66, theme.TEXT),
         ("STEP", "-" if step is None else f"{step:,}", 62, theme.TEXT),
-        ("TRAINED", number(metrics.get("steps")), 66, theme.TEXT),
+        ("SAMPLES", _count(metrics.get("samples")), 66, theme.TEXT),
         ("SAMPLES/S", number(metrics.get("samples_per_s")), 66, theme.TEXT),
         ("WEIGHTS", "-" if version is None else f"v{version}", 58, theme.TEXT),
         ("ERROR", number(error), 72, theme.TEXT),
         ("SKILL", "-" if skill is None else f"{max(skill, -99.0):+.2f}", 58, good),
     ]
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _pills(state: ViewState, now_mono_s: float) -> list[tuple[str, str, Colour]]:

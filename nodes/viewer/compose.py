@@ -1,10 +1,10 @@
 """State in, picture out: RGB uint8 [H, W, 3]. Sinks turn it into OpenCV's BGR.
 
-    picture = compose(state, (1280, 720), now_mono_s)          # a fresh picture
+picture = compose(state, (1280, 720), now_mono_s)          # a fresh picture
 
-    composer = Composer((1280, 720))                           # the same picture, faster
-    if composer.stale(state, now_mono_s):
-        sink.show(composer.compose(state, now_mono_s))
+composer = Composer((1280, 720))                           # the same picture, faster
+if composer.stale(state, now_mono_s):
+    sink.show(composer.compose(state, now_mono_s))
 """
 
 from typing import Any, NamedTuple

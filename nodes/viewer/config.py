@@ -1,6 +1,6 @@
 """The viewer's settings, checked once when a launch file is read.
 
-    config = msgspec.convert({"rate_hz": 15, "window": False}, ViewerConfig)
+config = msgspec.convert({"rate_hz": 15, "window": False}, ViewerConfig)
 """
 
 import msgspec

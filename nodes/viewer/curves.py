@@ -1,8 +1,8 @@
 """A curve of a whole run in bounded memory: when it is full, neighbours are averaged and it goes on.
 
-    curve = Curve(limit=600)
-    curve.add(elapsed_s, loss)
-    xs, ys = curve.points()
+curve = Curve(limit=600)
+curve.add(elapsed_s, loss)
+xs, ys = curve.points()
 """
 
 import math

@@ -1,8 +1,8 @@
 """How every node is, read from its heartbeats.
 
-    board = HealthBoard({"robot": "robot"})
-    board.hear(message, now_mono_s)
-    for node in board.nodes.values(): node.age_s(now_mono_s), node.rate_hz, node.lost
+board = HealthBoard({"robot": "robot"})
+board.hear(message, now_mono_s)
+for node in board.nodes.values(): node.age_s(now_mono_s), node.rate_hz, node.lost
 """
 
 from collections.abc import Mapping

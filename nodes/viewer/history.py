@@ -31,13 +31,8 @@ def draw_history(brush: Brush, rect: Rect, state: ViewState) -> None:
     count, label_h = len(slots), brush.px(18)
     bars = _bars(state, slots, space)
     separator = brush.px(8)
-    w, h = fit_size(
-        newest.picture.shape[1], newest.picture.shape[0], (room.w - separator * (count - 1)) // count, room.h - label_h
-    )
-    images = [
-        masked_frame(h, w) if image is None else brush.fitted((kind, serial), image, w, h)
-        for kind, serial, image, _ in slots
-    ]
+    w, h = fit_size(newest.picture.shape[1], newest.picture.shape[0], (room.w - separator * (count - 1)) // count, room.h - label_h)
+    images = [masked_frame(h, w) if image is None else brush.fitted((kind, serial), image, w, h) for kind, serial, image, _ in slots]
     picture = canvas(np.stack(images), bars, space, separator)
     two_rows = room.h >= h + 2 * label_h
     place = room.middle(picture.shape[1], h + label_h * (1 + two_rows))
@@ -54,9 +49,7 @@ def draw_history(brush: Brush, rect: Rect, state: ViewState) -> None:
         _name_bars(brush, place, (w, h), separator, space, bars)
 
 
-def _name_bars(
-    brush: Brush, place: Rect, size: tuple[int, int], separator: int, space: ActionSpace, bars: FloatArray
-) -> None:
+def _name_bars(brush: Brush, place: Rect, size: tuple[int, int], separator: int, space: ActionSpace, bars: FloatArray) -> None:
     """Below the steps, under each bar, the action in words; nothing where it is not known."""
     w, h = size
     known: list[list[float]] = np.asarray(bars).tolist()

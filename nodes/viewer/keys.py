@@ -1,7 +1,7 @@
 """The keys: one table for what is shown on screen and for what a key does.
 
-    request = key_to_request(decode_cv_key(cv2.waitKeyEx(1)), state)
-    if request is not None: ...     # send request.command to a node of kind request.node_kind
+request = key_to_request(decode_cv_key(cv2.waitKeyEx(1)), state)
+if request is not None: ...     # send request.command to a node of kind request.node_kind
 """
 
 from typing import Any, Literal, Protocol

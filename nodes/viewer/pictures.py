@@ -77,9 +77,7 @@ def draw_predictions(brush: Brush, rect: Rect, state: ViewState) -> None:
             brush.note(f"+{more} more", cell, theme.MUTED)
 
 
-def _candidate(
-    brush: Brush, cell: Rect, size: tuple[int, int], state: ViewState, seen: SeenPrediction, index: int
-) -> None:
+def _candidate(brush: Brush, cell: Rect, size: tuple[int, int], state: ViewState, seen: SeenPrediction, index: int) -> None:
     """One candidate: its picture above its digit, colour and action."""
     body = seen.body
     chosen = index == body.chosen

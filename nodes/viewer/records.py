@@ -122,9 +122,7 @@ def candidate_index(action: Action, candidates: Sequence[Action]) -> int | None:
     return None
 
 
-def seen_error(
-    prediction: SeenPrediction, before: SeenFrame, after: SeenFrame, action: Action, serial: int
-) -> SeenError | None:
+def seen_error(prediction: SeenPrediction, before: SeenFrame, after: SeenFrame, action: Action, serial: int) -> SeenError | None:
     """Compare the prediction for the action taken with the frame that came, and copy-last beside it.
 
     None when the action was no candidate or no camera has the same size in all three.

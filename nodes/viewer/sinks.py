@@ -1,10 +1,10 @@
 """Where pictures go: a window, PNG files, a video. Pictures come in as RGB uint8 [H, W, 3].
 
-    opened = open_sinks(config, run_folder / "viewer")
-    for note in opened.notes: log.info(note)          # such as "no window: DISPLAY is not set; ..."
-    for sink in opened.sinks: sink.show(picture, now_mono_s)
-    key = opened.window.poll_key() if opened.window else None
-    for sink in opened.sinks: sink.close()
+opened = open_sinks(config, run_folder / "viewer")
+for note in opened.notes: log.info(note)          # such as "no window: DISPLAY is not set; ..."
+for sink in opened.sinks: sink.show(picture, now_mono_s)
+key = opened.window.poll_key() if opened.window else None
+for sink in opened.sinks: sink.close()
 """
 
 import os

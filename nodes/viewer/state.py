@@ -28,7 +28,7 @@ from worldmodel.spec import ActionSpace, SpecError
 
 LOSS_CURVES = ("loss", "mse", "copy_last_mse", "live_mse", "live_copy_last_mse")
 SKILL_CURVES = ("skill_copy_last", "skill_action_blind", "cf_accuracy", "hit_at_3px")
-FIGURES = ("steps", "samples_per_s", "prediction_error", "skill_copy_last")
+FIGURES = ("samples", "samples_per_s", "prediction_error", "skill_copy_last")
 TOAST_S = 4.0
 
 _KEPT_ACTIONS = 64
@@ -43,9 +43,7 @@ class ViewState:
     empty when it is not known. The node sets `prompt`, and calls `say` and `toggle_help`.
     """
 
-    def __init__(
-        self, run_name: str = "", nodes: Mapping[str, str] | None = None, context: int = 2, curve_points: int = 600
-    ) -> None:
+    def __init__(self, run_name: str = "", nodes: Mapping[str, str] | None = None, context: int = 2, curve_points: int = 600) -> None:
         self.run_name = run_name
         self.graph = dict(nodes or {})
         self.context = context

@@ -46,9 +46,7 @@ def test_a_world_is_learned_recorded_and_scored(bench: Bench) -> None:
 
 def test_a_real_recording_is_imported_and_replayed(bench: Bench, recordings) -> None:
     tub = str(recordings / "donkeycar_tub")
-    made = bench.toddle(
-        "sessions", "import", "donkeycar", tub, "--name", "car", "--episodes-at", "151,514,516,527,651,666", "--fps", "20"
-    )
+    made = bench.toddle("sessions", "import", "donkeycar", tub, "--name", "car", "--episodes-at", "151,514,516,527,651,666", "--fps", "20")
     assert made.returncode == 0, made.stderr
     code, output, summary = bench.launch("replay.yaml", "drive", session="car", rate_hz=100).end()
     assert code == 0 and summary["outcome"] == "ended", output

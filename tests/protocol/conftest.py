@@ -109,9 +109,13 @@ def take() -> Callable[..., list[m.Message]]:
 
         def enough() -> bool:
             thing = bus.next(0.02)
-            if isinstance(thing, m.Message) and thing.kind == kind:
-                found.append(thing)
-            return until(found) if until else len(found) >= (count or 1)
+            while thing is not None:
+                if isinstance(thing, m.Message) and thing.kind == kind:
+                    found.append(thing)
+                if until(found) if until else len(found) >= (count or 1):
+                    return True
+                thing = bus.next(0)
+            return False
 
         _wait(enough, f"{count} {kind} messages")
         return found

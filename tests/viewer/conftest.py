@@ -68,9 +68,7 @@ class Run:
         self, name: str, state: m.StateName = "running", out: dict[str, int] | None = None, run: str = "run-1",
         received: int = 0, skipped: int = 0, lost: int = 0, **fields: Any,
     ) -> None:  # fmt: skip
-        count = m.TopicCount(
-            published=received + skipped + lost, received=received, skipped=skipped, lost=lost, lane="latest"
-        )
+        count = m.TopicCount(published=received + skipped + lost, received=received, skipped=skipped, lost=lost, lane="latest")
         counts = {"frame/robot": count} if count.published else {}
         body = m.Status(state=state, kind=GRAPH.get(name, name), last_seq=out or {}, counts=counts, **fields)
         self.send(f"status/{name}", body, run=run)
@@ -100,14 +98,20 @@ class Run:
             fall = float(np.exp(-index / 45))
             jitter = float(np.exp(noise.normal(0, 0.12)))
             self.metrics(
-                loss=(0.03 * fall + 4e-4) * jitter, mse=(0.02 * fall + 1.5e-4) * jitter, copy_last_mse=0.0031 * jitter,
-                samples=64.0 * index, steps=8.0 * index, samples_per_s=512.0 + index,
+                loss=(0.03 * fall + 4e-4) * jitter,
+                mse=(0.02 * fall + 1.5e-4) * jitter,
+                copy_last_mse=0.0031 * jitter,
+                samples=64.0 * index,
+                steps=8.0 * index,
+                samples_per_s=512.0 + index,
             )
             if index % 6 == 5:
                 wobble = float(noise.normal(0, 0.02))
                 self.metrics(
-                    skill_copy_last=0.96 - 1.9 * fall + wobble, skill_action_blind=0.9 - 1.2 * fall + wobble,
-                    cf_accuracy=min(1.0, 1 - 0.5 * fall), hit_at_3px=max(0.0, 0.99 - 1.1 * fall + wobble),
+                    skill_copy_last=0.96 - 1.9 * fall + wobble,
+                    skill_action_blind=0.9 - 1.2 * fall + wobble,
+                    cf_accuracy=min(1.0, 1 - 0.5 * fall),
+                    hit_at_3px=max(0.0, 0.99 - 1.1 * fall + wobble),
                 )
 
 

@@ -1,0 +1,385 @@
+"""The robot node by hand: what it publishes for which command, pause and mark; and recordings played back."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nodes.robot.config import RobotConfig
+from nodes.robot.node import RobotNode
+from nodes.runtime import MAX_WAIT_S, NodeError
+from protocol import messages as m
+from storage.writer import SessionWriter
+
+SMALL = {"size": 16, "radius": 2, "step": 5, "probe_states": 4}
+PREDICTOR = [("pred", "predictor")]
+Make = Callable[..., m.Message]
+
+
+@pytest.fixture
+def robot(node: Any) -> Callable[..., Any]:
+    """A dot robot that has begun; lockstep as fast as commands come."""
+
+    def make(inputs: list[tuple[str, str]] | None = None, **config: Any) -> Any:
+        config = {"rate_hz": 0.0, "options": SMALL, **config}
+        made = node(RobotNode, RobotConfig(**config), inputs)
+        made.go()
+        return made
+
+    return make
+
+
+@pytest.fixture
+def tell(message: Make) -> Callable[..., None]:
+    """A command for where the robot is, good for a minute."""
+
+    def command(robot: Any, action: float = 1.0, place: tuple[int, int] | None = None, good_s: float = 60.0) -> None:
+        episode, step = place or (robot.progress.episode, robot.progress.step)
+        body = m.Command(action={"action": action}, by="test", deadline_ns=time.time_ns() + int(good_s * 1e9))
+        robot.on_command(message("command", body, episode=episode, step=step))
+
+    return command
+
+
+def test_it_says_what_it_is_before_it_begins(robot: Any) -> None:
+    made = robot(PREDICTOR, steps=3)
+    assert [one.kind for one in made.bus.sent] == ["robot", "probe", "episode"]
+    said = made.bus.of("robot")[0].body
+    assert said.cameras == [m.CameraInfo(name="top", height=16, width=16)]
+    assert (said.driver, said.timing, said.state_names, said.params) == ("toroidal_dot", "lockstep", ["x", "y"], SMALL)
+
+
+def test_lockstep_makes_one_step_per_command(robot: Any, tell: Any) -> None:
+    made = robot(PREDICTOR)
+    assert made.tick() == 0.0
+    assert made.tick() > 1.0  # patient: no command came
+    tell(made, 1.0)
+    made.tick()
+    made.tick()
+    tell(made, 0.0)
+    made.tick()
+    made.tick()
+    assert made.bus.places("frame", "action", "episode") == [
+        ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2),
+    ]  # fmt: skip
+    actions = [one.body for one in made.bus.of("action")]
+    assert [(one.action["action"], one.by, one.success, one.safe) for one in actions] == [(1.0, "test", True, False), (0.0, "test", True, False)]
+    assert all(one.start_ns <= one.end_ns for one in actions)
+    x = [one.arrays["state"][0] for one in made.bus.of("frame")]
+    assert [(b - a) % 16 for a, b in zip(x, x[1:], strict=False)] == [5, 0]
+
+
+def test_commands_for_other_steps_are_refused(robot: Any, tell: Any) -> None:
+    made = robot(PREDICTOR)
+    tell(made)  # no frame was shown yet
+    made.tick()
+    tell(made, place=(0, 1))
+    tell(made, place=(1, 0))
+    tell(made, action=0.5)
+    tell(made, good_s=-1.0)
+    assert made.tick() > 1.0
+    assert made.gate.refused == {"other_step": 3, "not_an_action": 1, "too_late": 1}
+
+
+def test_a_lockstep_robot_is_safe_when_its_patience_ends(robot: Any) -> None:
+    made = robot(PREDICTOR, command_timeout_s=1e-9)
+    made.tick()
+    made.tick()
+    action = made.bus.of("action")[0].body
+    assert (action.action, action.by, action.safe, made.late) == ({"action": 0.0}, "robot", True, 1)
+    forever = robot(PREDICTOR, command_timeout_s=0.0)
+    forever.tick()
+    assert forever.tick() == MAX_WAIT_S
+
+
+def test_a_paced_robot_is_safe_when_a_command_is_late(robot: Any, tell: Any) -> None:
+    made = robot(PREDICTOR, timing="paced", rate_hz=1000.0)
+    for _ in range(200):
+        time.sleep(max(made.tick(), 0))
+        if made.progress.steps >= 5:
+            break
+    assert made.late >= 4
+    assert {one.body.safe for one in made.bus.of("action")} == {True}
+    in_time = robot(PREDICTOR, timing="paced", rate_hz=0.001)
+    in_time.tick()
+    assert in_time.tick() > 100
+    tell(in_time)
+    in_time.tick()
+    assert in_time.bus.of("action")[0].body.safe is False
+
+
+def test_without_a_commander_it_takes_the_safe_action_and_nothing_is_late(robot: Any) -> None:
+    made = robot()
+    for _ in range(6):
+        made.tick()
+    assert made.late == 0
+    assert len(made.bus.of("action")) == 3
+
+
+def test_episodes_end_with_the_frame_of_their_last_action(robot: Any) -> None:
+    made = robot(episode_steps=2, steps=3)
+    while made.phase != "ended":
+        made.tick()
+    assert made.bus.places("frame", "action", "episode") == [
+        ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2), ("end", 0, 2),
+        ("start", 1, 0), ("frame", 1, 0), ("action", 1, 0), ("frame", 1, 1), ("end", 1, 1),
+    ]  # fmt: skip
+    assert made.bus.said["outcome"] == "ended"
+    assert made.tick() == MAX_WAIT_S
+    with pytest.raises(ValueError, match="the run has ended"):
+        made.do_mark({"mark": "reset"})
+
+
+def test_a_restarted_robot_goes_on_counting_episodes(robot: Any) -> None:
+    assert robot().progress.episode == 0
+    again = robot()
+    assert again.bus.places("episode") == [("start", 1, 0)]
+
+
+def test_marks_of_a_person_begin_a_new_episode(robot: Any) -> None:
+    made = robot()
+    made.tick()
+    made.do_mark({"mark": "success"})
+    made.do_reset({})
+    assert made.bus.places("episode") == [
+        ("start", 0, 0), ("success", 0, 0), ("end", 0, 0), ("start", 1, 0), ("reset", 1, 0), ("end", 1, 0), ("start", 2, 0),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="unknown mark 'wat'"):
+        made.do_mark({"mark": "wat"})
+    with pytest.raises(KeyError):
+        made.do_mark({})
+
+
+def test_pause_step_resume(robot: Any) -> None:
+    made = robot()
+    with pytest.raises(ValueError, match="pause the robot first"):
+        made.do_step({})
+    made.do_pause({})
+    assert made.bus.said["state"] == "paused"
+    for _ in range(3):
+        assert made.tick() == MAX_WAIT_S
+    assert made.bus.of("frame") == []
+    for steps in (1, 2):
+        made.do_step({})
+        for _ in range(4):
+            made.tick()
+        assert made.progress.steps == steps
+    made.do_resume({})
+    assert made.bus.said["state"] == "running"
+    for _ in range(4):
+        made.tick()
+    assert made.progress.steps == 4
+
+
+def test_after_a_pause_an_old_command_counts_no_more(robot: Any, tell: Any) -> None:
+    """The frame is shown again and asked about again, so that a step is what was chosen, not the safe action."""
+    made = robot(PREDICTOR)
+    made.tick()
+    tell(made, good_s=0.0)
+    made.do_pause({})
+    made.tick()
+    made.do_step({})
+    made.tick()
+    assert made.bus.places("frame") == [("frame", 0, 0), ("frame", 0, 0)]
+    tell(made)
+    made.tick()
+    assert made.bus.of("action")[0].body.safe is False
+    assert made.tick() == MAX_WAIT_S
+    made.do_resume({})
+    made.tick()
+    tell(made)
+    made.do_pause({})
+    made.do_resume({})  # short: the command is still good
+    made.tick()
+    assert made.bus.places("frame")[2:] == [("frame", 0, 1)]
+
+
+def test_closing_ends_the_episode_and_says_the_numbers(robot: Any) -> None:
+    made = robot()
+    for _ in range(4):
+        made.tick()
+    made.close()
+    assert made.bus.places("episode")[-1] == ("end", 0, 2)
+    values = made.bus.of("metrics")[-1].body.values
+    assert (values["steps"], values["episodes"], values["late"], values["action.action=0"]) == (2, 1, 0, 2)
+
+
+# -- drivers of users -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arm(node: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.delitem(sys.modules, "drivers_for_tests", raising=False)
+
+    def make(name: str, **options: Any) -> Any:
+        return node(RobotNode, RobotConfig(driver=f"drivers_for_tests:{name}", rate_hz=0.0, options=options))
+
+    return make
+
+
+def test_a_users_driver_reports_what_it_did(arm: Any) -> None:
+    made = arm("Arm")
+    made.go()
+    for _ in range(6):
+        made.tick()
+    assert [one.body.success for one in made.bus.of("action")] == [True, False, True]
+    assert made.bus.of("robot")[0].body.actions.low == [-1.0]
+    assert not made.bus.of("probe")
+
+
+def test_a_lost_robot_is_one_line(arm: Any) -> None:
+    made = arm("Arm", lost_at=3)
+    made.go()
+    with pytest.raises(NodeError, match="the robot is lost: no answer from the arm"):
+        for _ in range(10):
+            made.tick()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("ForgetsToReturn", "execute returned None, not whether it was done"), ("GreyImages", "image 'wrist' is uint8 (4, 6), not HxWx3 uint8"),
+        ("UnsafeSafeAction", "its safe_action {'pan': 9.0} is no action"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_a_driver_are_one_line(arm: Any, name: str, says: str) -> None:
+    with pytest.raises(NodeError) as caught:
+        made = arm(name)
+        made.go()
+        for _ in range(4):
+            made.tick()
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# -- recordings -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def session(tmp_path: Path, dot_robot: m.Robot) -> Callable[..., str]:
+    """A session of frames: episodes as lists of steps; every frame shows its number."""
+
+    def make(episodes: list[list[int]], marks: dict[int, str] | None = None, probe: bool = False, fails: tuple[int, ...] = ()) -> str:
+        seqs = dict.fromkeys(("robot", "frame", "action", "episode", "probe"), -1)
+
+        def message(kind: str, body: m.Body, episode: int | None = None, step: int | None = None, **arrays: np.ndarray) -> m.Message:
+            seqs[kind] += 1
+            named = {name.replace("__", "/"): array for name, array in arrays.items()}
+            envelope = m.Envelope(
+                topic=f"{kind}/robot", source="robot", run="q", seq=seqs[kind], t_ns=10**18, mono_ns=0, episode=episode, step=step
+            )
+            return m.Message(envelope=envelope, body=body, arrays=named)
+
+        number = 0
+        with SessionWriter.create(tmp_path / "walk") as writer:
+            writer.append(message("robot", dot_robot))
+            if probe:
+                writer.append(message("probe", m.Probe(description="rows"), position=np.zeros((1, 2, 2), np.float32)))
+            for episode, numbers in enumerate(episodes):
+                writer.append(message("episode", m.EpisodeMark(mark="start"), episode, numbers[0]))
+                for step in numbers:
+                    image = np.full((16, 16, 3), number, np.uint8)
+                    writer.append(message("frame", m.Frame(), episode, step, image__top=image))
+                    body = m.ActionTaken(action={"action": float(number % 2)}, by="x", start_ns=1, end_ns=2, success=number not in fails)
+                    writer.append(message("action", body, episode, step))
+                    number += 1
+                if marks and episode in marks:
+                    writer.append(message("episode", m.EpisodeMark(mark=marks[episode]), episode, numbers[-1]))
+                writer.append(message("episode", m.EpisodeMark(mark="end"), episode, numbers[-1]))
+        return str(tmp_path / "walk")
+
+    return make
+
+
+@pytest.fixture
+def replay(node: Any) -> Iterator[Callable[..., Any]]:
+    made: list[Any] = []
+
+    def make(path: str, **options: Any) -> Any:
+        made.append(node(RobotNode, RobotConfig(driver="replay", rate_hz=0.0, options={"session": path, **options})))
+        made[-1].go()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.driver.close()
+
+
+def play(made: Any, limit: int = 100) -> None:
+    for _ in range(limit):
+        if made.phase == "ended":
+            return
+        made.tick()
+
+
+def test_a_recording_is_played_as_if_a_robot_were_there(session: Any, replay: Any) -> None:
+    made = replay(session([[0, 1, 2], [0, 1]], fails=(1,)), hold_out="none")
+    play(made)
+    assert made.bus.places("frame", "action", "episode") == [
+        ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2), ("action", 0, 2), ("end", 0, 3),
+        ("start", 1, 0), ("frame", 1, 0), ("action", 1, 0), ("frame", 1, 1), ("action", 1, 1), ("end", 1, 2),
+    ]  # fmt: skip
+    assert [int(one.arrays["image/top"][0, 0, 0]) for one in made.bus.of("frame")] == [0, 1, 2, 3, 4]
+    assert [one.body.action["action"] for one in made.bus.of("action")] == [0.0, 1.0, 0.0, 1.0, 0.0]
+    assert [one.body.success for one in made.bus.of("action")] == [True, False, True, True, True]
+    said = made.bus.of("robot")[0].body
+    assert (said.driver, said.params["session"], said.params["of"]) == ("replay", "walk", "toroidal_dot")
+    assert made.bus.said["detail"] == "end of session walk"
+
+
+def test_a_hole_in_a_recording_stays_a_hole(session: Any, replay: Any) -> None:
+    """Frames 1 and 4 do not follow one another, so they must not look as if they did."""
+    made = replay(session([[0, 1, 4, 5], [3, 4]]), hold_out="none")
+    play(made)
+    assert [(episode, step) for _, episode, step in made.bus.places("frame")] == [(0, 0), (0, 1), (0, 4), (0, 5), (1, 3), (1, 4)]
+
+
+def test_marks_are_played_too(session: Any, replay: Any) -> None:
+    made = replay(session([[0, 1], [0, 1]], marks={0: "success", 1: "discard"}), hold_out="none")
+    play(made)
+    assert [name for name, *_ in made.bus.places("episode")] == ["start", "success", "end", "start", "discard", "end"]
+
+
+def test_in_a_loop_episodes_go_on_and_name_their_origin(session: Any, replay: Any) -> None:
+    made = replay(session([[0, 1], [0, 1]]), loop=True, hold_out=[1])
+    for _ in range(9):
+        made.tick()
+    starts = [one for one in made.bus.of("episode") if one.body.mark == "start"]
+    assert [one.envelope.episode for one in starts] == [0, 1, 2, 3, 4]
+    assert [one.body.origin_episode for one in starts] == [0, 1, 0, 1, 0]
+    assert [one.body.held_out for one in starts] == [False, True, False, True, False]
+    assert {one.body.origin_session for one in starts} == {"walk"}
+    assert [one.body.held_out for one in made.bus.of("frame")] == [False, False, True, True] * 2 + [False]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "probe", "option", "held"),
+    [
+        ([5, 5, 5, 5], False, "auto", {3}), ([8, 8, 1, 1], False, "auto", {1, 2, 3}), ([9], False, "auto", set()),
+        ([5, 5], True, "auto", set()), ([5, 5], False, "none", set()), ([5, 5, 5], False, [0, 2], {0, 2}),
+    ],
+)  # fmt: skip
+def test_what_is_held_out(session: Any, replay: Any, lengths: list[int], probe: bool, option: Any, held: set[int]) -> None:
+    made = replay(session([list(range(n)) for n in lengths], probe=probe), hold_out=option)
+    assert made.plays.held_out == held
+    assert len(made.bus.of("probe")) == probe
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"session": "nowhere"}, "no session 'nowhere'"), ({"hold_out": [7]}, "hold_out names episodes [7]"), ({"hold_out": "some"}, "hold_out"),
+        ({"wat": 1}, "unknown field `wat`"),
+    ],
+)  # fmt: skip
+def test_a_replay_that_cannot_be_is_one_line(session: Any, node: Any, options: dict[str, Any], says: str) -> None:
+    path = session([[0, 1]])
+    with pytest.raises(NodeError) as caught:
+        node(RobotNode, RobotConfig(driver="replay", options={"session": path, **options}))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)

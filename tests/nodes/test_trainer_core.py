@@ -1,0 +1,247 @@
+"""What the trainer remembers, learns from and is scored on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from nodes.runtime import NodeError
+from nodes.trainer.config import TrainerConfig
+from nodes.trainer.core import TrainerCore, cut_probe, numbers
+from nodes.trainer.node import TrainerNode
+from protocol import messages as m
+from worldmodel import checkpoint
+from worldmodel.evaluate import Scores
+
+Make = Callable[..., m.Message]
+TINY = {"width": 32, "heads": 2, "encoder_depth": 1, "decoder_depth": 1}
+
+
+def config(**changes: Any) -> TrainerConfig:
+    return TrainerConfig(**{"spec": TINY, "train": {"batch_size": 4}, "device": "cpu", "buffer_mb": 1, "min_transitions": 3, **changes})
+
+
+@pytest.fixture
+def core(dot_robot: m.Robot) -> Callable[..., TrainerCore]:
+    def make(start: Any = None, seed: int = 0, **changes: Any) -> TrainerCore:
+        return TrainerCore(config(**changes), dot_robot, seed, start)
+
+    return make
+
+
+@pytest.fixture
+def feed(message: Make) -> Callable[..., None]:
+    """Frames and actions of an episode; each frame shows its number."""
+
+    def episode(to: Any, number: int, steps: int, held_out: bool = False, fails: tuple[int, ...] = (), first: int = 0) -> None:
+        for step in range(first, first + steps):
+            image = {"image/top": np.full((16, 16, 3), 10 * number + step, np.uint8)}
+            frame = message("frame", m.Frame(held_out=held_out), image, number, step)
+            body = m.ActionTaken(action={"action": float(step % 2)}, by="x", start_ns=0, end_ns=0, success=step not in fails)
+            action = message("action", body, episode=number, step=step)
+            if isinstance(to, TrainerCore):
+                to.add_frame(frame)
+                to.add_action(action, held_out)
+            else:
+                to.on_frame(frame)
+                to.on_action(action)
+
+    return episode
+
+
+def probe(history: int = 3) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {
+        "history/top": random.integers(0, 256, (2, history, 16, 16, 3), dtype=np.uint8),
+        "past_actions": np.arange(2 * (history - 1), dtype=np.float32).reshape(2, history - 1, 1),
+        "candidates": np.array([[0.0], [1.0]], np.float32), "next/top": random.integers(0, 256, (2, 2, 16, 16, 3), dtype=np.uint8),
+        "position": np.zeros((2, 2, 2), np.float32),
+    }  # fmt: skip
+
+
+def test_held_out_episodes_never_enter_the_training_buffer(core: Any, feed: Any) -> None:
+    made = core()
+    feed(made, 0, 5)
+    feed(made, 1, 4, held_out=True)
+    feed(made, 2, 5)
+    assert (len(made.buffer), len(made.held_out), made.frames_seen) == (8, 3, 10)
+    rng = np.random.default_rng(0)
+    seen = {int(value) for _ in range(50) for value in np.unique(made.buffer.sample(8, rng).frames["top"])}
+    assert seen <= {*range(5), *range(20, 25)}
+    assert {int(value) for value in np.unique(made.held_out.spread(100).frames["top"])} == {10, 11, 12, 13}
+
+
+def test_actions_that_failed_leave_a_hole(core: Any, feed: Any) -> None:
+    made = core()
+    feed(made, 0, 6, fails=(2,))
+    assert len(made.buffer) == 4
+
+
+def test_steps_that_do_not_follow_are_no_transition(core: Any, feed: Any) -> None:
+    made = core()
+    feed(made, 0, 3)
+    feed(made, 0, 3, first=4)
+    assert len(made.buffer) == 4
+
+
+def test_training_waits_for_enough_and_keeps_to_its_ratio(core: Any, feed: Any) -> None:
+    made = core(train_ratio=2.0)
+    assert not made.can_train()
+    feed(made, 0, 3)
+    assert not made.can_train()
+    feed(made, 1, 3)
+    steps = 0
+    while made.can_train():
+        report = made.train()
+        steps += 1
+        assert np.isfinite(report["loss"])
+    assert steps == 3  # 6 frames x 2 = 12 samples in batches of 4
+    feed(made, 2, 2)
+    assert made.can_train()
+    free = core()
+    feed(free, 0, 9)
+    for _ in range(5):
+        assert free.can_train()
+        free.train()
+
+
+def test_the_probe_is_cut_to_the_models_context(core: Any) -> None:
+    arrays = probe(history=3)
+    cut = cut_probe(arrays, 2)
+    assert np.array_equal(cut.frames["top"], arrays["history/top"][:, -2:])
+    assert cut.past_actions.tolist() == [[[1.0]], [[3.0]]]
+    assert cut_probe(arrays, 1).past_actions.shape == (2, 0, 1)
+    with pytest.raises(ValueError, match="the probe's histories hold 3 frames, the model sees 4: lower its context"):
+        cut_probe(arrays, 4)
+    made = core()
+    assert made.score() is None
+    made.set_probe(arrays)
+    scores = made.score()
+    assert scores is not None
+    assert scores.skill_copy_last is not None
+
+
+def test_without_a_probe_held_out_episodes_are_scored(core: Any, feed: Any) -> None:
+    made = core()
+    feed(made, 0, 5, held_out=True)
+    scores = made.score()
+    assert scores is not None
+    assert scores.cf_accuracy is None
+    assert "skill_copy_last" in numbers(scores)
+    feed(made, 1, 5)
+    assert made.score() is not None
+
+
+def test_the_goal_is_every_score_of_it(core: Any) -> None:
+    made = core(goal={"cf_accuracy": 0.9, "skill_copy_last": 0.5})
+
+    def scores(cf_accuracy: float | None, skill: float) -> Scores:
+        fields = dict.fromkeys(Scores.__dataclass_fields__)
+        return Scores(**{**fields, "cf_accuracy": cf_accuracy, "skill_copy_last": skill})
+
+    assert made.learned(scores(0.9, 0.5))
+    assert not made.learned(scores(0.89, 0.9))
+    assert not made.learned(scores(None, 0.9))
+    assert not core().learned(scores(1.0, 1.0))
+
+
+def test_resuming_goes_on_and_refuses_another_spec(core: Any, feed: Any, tmp_path: Path) -> None:
+    made = core()
+    feed(made, 0, 6)
+    made.train()
+    saved = checkpoint.save(tmp_path, made.learner, {}, 3)
+    again = core(start=checkpoint.load(saved))
+    assert again.learner.samples == made.learner.samples == 4
+    with pytest.raises(checkpoint.SpecMismatch, match="width") as caught:
+        core(start=checkpoint.load(saved), spec={**TINY, "width": 64})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"train": {"wat": 1}}, "train has no setting 'wat'"), ({"spec": {"wat": 1}}, "no field"), ({"model": "wat"}, "no preset 'wat'")],
+)
+def test_wrong_settings_are_one_line(core: Any, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        core(**changes)
+    assert "\n" not in str(caught.value)
+
+
+# -- the node -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trainer(node: Any, message: Make, dot_robot: m.Robot) -> Callable[..., Any]:
+    def make(**changes: Any) -> Any:
+        made = node(TrainerNode, config(**{"eval_every_s": 1000.0, **changes}))
+        made.on_robot(message("robot", dot_robot))
+        return made
+
+    return make
+
+
+def mark(message: Make, to: Any, episode: int, origin: int, held_out: bool) -> None:
+    body = m.EpisodeMark(mark="start", held_out=held_out, origin_session="walk", origin_episode=origin)
+    to.on_episode(message("episode", body, episode=episode))
+
+
+def test_a_loop_brings_held_out_episodes_only_once(trainer: Any, feed: Any, message: Make) -> None:
+    made = trainer()
+    for turn in range(3):
+        mark(message, made, 2 * turn, 0, held_out=False)
+        feed(made, 2 * turn, 5)
+        mark(message, made, 2 * turn + 1, 1, held_out=True)
+        feed(made, 2 * turn + 1, 5, held_out=True)
+    assert (len(made.core.held_out), len(made.core.buffer)) == (4, 12)
+
+
+def test_it_publishes_weights_metrics_and_keeps_a_checkpoint(trainer: Any, feed: Any, message: Make, tmp_path: Path) -> None:
+    made = trainer()
+    made.on_probe(message("probe", m.Probe(description="x"), probe()))
+    feed(made, 0, 8)
+    for _ in range(3):
+        made.tick()
+    made.close()
+    sent = made.bus.of("weights")
+    assert [one.body.version for one in sent] == list(range(1, len(sent) + 1))
+    assert sent[-1].body.spec_hash == made.core.spec.hash
+    last = made.bus.of("metrics")[-1].body.values
+    assert last["samples"] == made.core.learner.samples
+    assert "skill_copy_last" in last
+    assert checkpoint.load(checkpoint.latest(tmp_path / "checkpoints")).spec == made.core.spec
+    again = trainer()
+    assert again.core.learner.samples == made.core.learner.samples
+
+
+def test_pausing_stops_training(trainer: Any, feed: Any) -> None:
+    made = trainer()
+    feed(made, 0, 8)
+    made.do_pause({})
+    made.tick()
+    assert made.core.learner.steps == 0
+    made.do_resume({})
+    made.tick()
+    assert made.core.learner.steps == 1
+
+
+def test_what_cannot_be_trained_ends_the_node_with_one_line(trainer: Any, message: Make, tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match="train has no setting 'wat'"):
+        trainer(train={"wat": 1})
+    with pytest.raises(NodeError):
+        trainer(resume=str(tmp_path / "nowhere"))
+    made = trainer(spec={**TINY, "context": 5})
+    with pytest.raises(NodeError, match="lower its context"):
+        made.on_probe(message("probe", m.Probe(description="x"), probe()))
+
+
+def test_a_goal_that_is_reached_is_said(trainer: Any, feed: Any, message: Make) -> None:
+    made = trainer(goal={"skill_copy_last": -1e9}, stop_when_learned=True, eval_every_s=1e-9)
+    made.on_probe(message("probe", m.Probe(description="x"), probe()))
+    feed(made, 0, 8)
+    made.tick()
+    assert made.bus.said["outcome"] == "learned"
+    assert made.bus.of("metrics")[0].body.values["skill_copy_last"] > -1e9
