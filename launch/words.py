@@ -35,7 +35,7 @@ def _facts(summary: Summary, committed: Committed | None) -> Iterator[tuple[str,
     yield "moved", f"{summary.steps:,} steps in {_many(summary.episodes, 'episode')}"
     if committed is not None:
         size = committed.bytes / 2**20
-        yield "recorded", f"session {committed.session}: {committed.events:,} events, {size:,.1f} MB"
+        yield "recorded", f"session {committed.session}: {committed.events:,} events, {size:,.1f} MB in {committed.path}"
     else:
         yield "recorded", "nothing"
 

@@ -29,8 +29,8 @@ def die_with_parent() -> None:
     threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
 
 
-def stop_on_signal(bus: Bus) -> None:
-    """SIGTERM asks the node to stop and to wait for nobody; Ctrl-C is the launcher's business."""
+def stop_on_signal(bus: Bus, interrupt: bool) -> None:
+    """SIGTERM asks the node to stop and to wait for nobody; Ctrl-C does so with `interrupt`, else it is the launcher's business."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         bus.stop_requested.set()
@@ -38,7 +38,7 @@ def stop_on_signal(bus: Bus) -> None:
         bus.inbox.wake()
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, stop if interrupt else signal.SIG_IGN)
 
 
 def _watch(parent: int) -> None:

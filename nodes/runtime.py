@@ -223,7 +223,7 @@ def run_node(node_class: type[Node], wiring: Wiring, config: Any, attached: bool
     An `attached` node joins a graph that runs already: it waits for nobody, and ends when its inputs have.
     """
     bus = Bus(wiring)
-    process.stop_on_signal(bus)
+    process.stop_on_signal(bus, interrupt=attached)
     try:
         bus.start()
     except ProtocolError as error:

@@ -179,9 +179,7 @@ class Bus:
         """Change what the next heartbeat says, and beat at once."""
         given = {"state": state, "detail": _text(detail), "outcome": _text(outcome), "final": final}
         with self.lock:
-            self._state = msgspec.structs.replace(
-                self._state, **{key: value for key, value in given.items() if value is not None}
-            )
+            self._state = msgspec.structs.replace(self._state, **{key: value for key, value in given.items() if value is not None})
         self._thread.send_status.set()
         self._thread.wake()
 
@@ -247,15 +245,11 @@ class Bus:
             self.ring.depart(name)
             self.room.notify_all()
 
-    def request(
-        self, peer: str, command: str, args: dict[str, Any] | None = None, timeout_s: float = 2.0
-    ) -> dict[str, Any]:
+    def request(self, peer: str, command: str, args: dict[str, Any] | None = None, timeout_s: float = 2.0) -> dict[str, Any]:
         """Ask another node; ControlError when it is unknown, refuses, or does not answer in time."""
         for other in [*self.wiring.peers, *self.wiring.inputs]:
             if other.name == peer:
-                return control.ask(
-                    self._thread.context, other.endpoints.control, command, args or {}, self.wiring.name, timeout_s
-                )
+                return control.ask(self._thread.context, other.endpoints.control, command, args or {}, self.wiring.name, timeout_s)
         raise ControlError(f"no node {peer!r} in this graph")
 
     def _too_old(self, message: Message) -> bool:

@@ -23,10 +23,7 @@ MAX_ARRAYS = 64
 MAX_DIMS = 8
 MAX_ITEMS = 8192
 """Of one list in a header: room for all that fits 64 KiB, and no room for one that only says it is long."""
-DTYPES = {
-    name: np.dtype(name)
-    for name in ("uint8", "uint16", "int32", "int64", "float16", "float32", "float64", "bool")
-}
+DTYPES = {name: np.dtype(name) for name in ("uint8", "uint16", "int32", "int64", "float16", "float32", "float64", "bool")}
 
 Buffer = bytes | memoryview
 

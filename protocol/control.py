@@ -68,9 +68,7 @@ def parse_request(payload: bytes, send: Callable[[bytes], None]) -> ControlReque
     return ControlRequest(request.command, request.args, request.by, send, request.id)
 
 
-def ask(
-    context: zmq.Context[Any], endpoint: str, command: str, args: dict[str, Any], by: str, timeout_s: float
-) -> dict[str, Any]:
+def ask(context: zmq.Context[Any], endpoint: str, command: str, args: dict[str, Any], by: str, timeout_s: float) -> dict[str, Any]:
     """Ask the node at `endpoint` and wait for its answer; ControlError when it refuses or stays silent."""
     try:
         payload = _pack(_Request(CONTROL_VERSION, uuid.uuid4().hex, command, args, by))

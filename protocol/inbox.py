@@ -119,6 +119,4 @@ class Inbox:
             self._changed.notify()
 
     def _ready(self) -> bool:
-        return bool(
-            self._control or self._reliable or self._closed or self._error or any(self._latest.values())
-        )
+        return bool(self._control or self._reliable or self._closed or self._error or any(self._latest.values()))

@@ -181,9 +181,10 @@ class Gap(Body, frozen=True, kw_only=True):
 
 
 class Committed(Body, frozen=True, kw_only=True):
-    """What is on disk: the last number of each topic, and the holes before it."""
+    """What is on disk, in the session `session` in the folder `path`: the last number of each topic, and the holes before it."""
 
     session: str
+    path: str = ""
     last_seq: dict[str, int]
     events: int
     bytes: int

@@ -164,14 +164,10 @@ class Ring:
 
     def _pending(self, reader: Reader) -> bool:
         start = max(reader.next_index - self._first_index(), 0)
-        return any(
-            self._entries[i].kind in reader.kinds for i in range(start, len(self._entries))
-        )
+        return any(self._entries[i].kind in reader.kinds for i in range(start, len(self._entries)))
 
     def _window_full(self, reader: Reader) -> bool:
-        return bool(reader.in_flight) and (
-            reader.in_flight_bytes >= WINDOW_BYTES or len(reader.in_flight) >= WINDOW_MESSAGES
-        )
+        return bool(reader.in_flight) and (reader.in_flight_bytes >= WINDOW_BYTES or len(reader.in_flight) >= WINDOW_MESSAGES)
 
     def _first_index(self) -> int:
         return self._entries[0].index if self._entries else self._next_index
@@ -182,8 +178,7 @@ class Ring:
 
     def _needed(self, entry: Entry) -> bool:
         return any(
-            not reader.departed and entry.kind in reader.kinds and entry.index >= reader.held_from
-            for reader in self.readers.values()
+            not reader.departed and entry.kind in reader.kinds and entry.index >= reader.held_from for reader in self.readers.values()
         )
 
     def _drop_oldest(self) -> None:

@@ -59,9 +59,7 @@ def send(socket: zmq.Socket[Any], parts: list[Buffer]) -> bool:
     return True
 
 
-def drain(
-    socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]
-) -> None:
+def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]) -> None:
     """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over."""
     for _ in range(DRAIN_MESSAGES):
         try:

@@ -74,9 +74,7 @@ class Subscribing:
         run, last_seq = self._last_words[name]
         upstream = self._upstream.get(name)
         return upstream is None or all(
-            self.bus.books.complete(topic, run, last)
-            for topic, last in last_seq.items()
-            if topic.partition("/")[0] in upstream.kinds
+            self.bus.books.complete(topic, run, last) for topic, last in last_seq.items() if topic.partition("/")[0] in upstream.kinds
         )
 
     # -- the bus thread ---------------------------------------------------------------------------

@@ -129,7 +129,5 @@ def published_by(kind: str) -> list[Topic]:
 def taken(publisher: str, subscriber: str) -> dict[str, Lane]:
     """Topic kind to lane: what flows when a node of kind `subscriber` has one of kind `publisher` as input."""
     return {
-        topic.kind: topic.takers[subscriber]
-        for topic in TOPICS.values()
-        if publisher in topic.publishers and subscriber in topic.takers
+        topic.kind: topic.takers[subscriber] for topic in TOPICS.values() if publisher in topic.publishers and subscriber in topic.takers
     }

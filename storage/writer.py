@@ -286,7 +286,7 @@ class SessionWriter:
     def _told(self) -> Committed:
         books = self._books
         return Committed(
-            session=self.name, last_seq=books.last_seq(), events=books.state.events, bytes=books.state.bytes,
+            session=self.name, path=str(self.path), last_seq=books.last_seq(), events=books.state.events, bytes=books.state.bytes,
             gaps=books.gaps()[-MAX_GAPS_TOLD:],
         )  # fmt: skip
 

@@ -112,6 +112,10 @@ class Bench:
         self.runs.append(Run(name, self.folder, process))
         return self.runs[-1]
 
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A `toddle` command that goes on."""
+        return subprocess.Popen([sys.executable, "-m", "toddle", *arguments], cwd=PROJECT, env=self.env(), stdout=subprocess.DEVNULL)
+
     def toddle(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "toddle", *arguments],

@@ -1,6 +1,7 @@
 """What a user does: learn, run without learning, replay, evaluate, view."""
 
 import json
+import signal
 
 import numpy as np
 
@@ -90,6 +91,24 @@ def test_a_person_decides_each_step(bench: Bench) -> None:
     assert code == 0 and summary["steps"] == 2, output
     assert [a["action"] for a in _actions(bench, "asked")] == [0, 1]
     check_law(summary)
+
+
+def test_a_second_viewer_joins_over_tcp_and_disturbs_nobody(bench: Bench) -> None:
+    run = bench.launch("run.yaml", "watched", "--tcp", options=SMALL, timing="lockstep", rate_hz=50, viewer=False)
+    run.running()
+    copy = bench.folder / "graph.json"  # as it would be copied to another machine
+    copy.write_bytes((run.path / "graph.json").read_bytes())
+    assert b"tcp://127.0.0.1:" in copy.read_bytes()
+    view = bench.start("view", str(copy), "--no-window", "--out", str(bench.folder / "far"))
+    wait_for(lambda: (bench.folder / "far" / "viewer" / "latest.png").exists(), "the far viewer draws")
+    view.send_signal(signal.SIGINT)
+    assert view.wait(30) == 0
+    assert run.status("robot")["state"] == "running"
+    run.interrupt()
+    code, output, summary = run.end()
+    assert code == 0, output
+    check_law(summary)
+    assert not any("view-" in name for subscribers in summary["topics"].values() for name in subscribers)
 
 
 def _frames(bench: Bench, session: str) -> list[bytes]:

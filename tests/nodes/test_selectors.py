@@ -27,7 +27,10 @@ def first(made: Any, count: int) -> list[int]:
 
 @pytest.mark.parametrize(
     ("name", "played"),
-    [("always_move", [1] * 6), ("always_stay", [0] * 6), ("alternate", [0, 1] * 3), ("double_move", [1, 1, 0] * 2), ("triple_move", [1, 1, 1, 0, 1, 1])],
+    [
+        ("always_move", [1] * 6), ("always_stay", [0] * 6), ("alternate", [0, 1] * 3), ("double_move", [1, 1, 0] * 2),
+        ("triple_move", [1, 1, 1, 0, 1, 1]),
+    ],
 )  # fmt: skip
 def test_the_named_sequences(name: str, played: list[int]) -> None:
     assert first(selector("sequence", sequence=name), 6) == played
@@ -97,9 +100,11 @@ def test_what_is_chosen_may_be_changed_by_who_takes_it() -> None:
         ("sequence", {"sequence": "doble_move"}, "did you mean 'double_move'?"), ("sequence", {"sequence": "zzz"}, "there are always_move"),
         ("sequence", {"sequence": []}, "sequence is empty"), ("sequence", {"sequence": [2]}, "there is no action 2; choose 0 to 1"),
         ("sequence", {}, "missing required field `sequence`"), ("constant", {"index": -1}, "there is no action -1"),
-        ("constant", {"action": {"wat": 1.0}}, "names action; got wat"), ("constant", {"action": {"action": 0.5}}, "is not one of the 2 actions"),
+        ("constant", {"action": {"wat": 1.0}}, "names action; got wat"),
+        ("constant", {"action": {"action": 0.5}}, "is not one of the 2 actions"),
         ("constant", {"wat": 1}, "unknown field `wat`"), ("random", {"min_steps": 0}, "give 1 <= min_steps <= max_steps"),
-        ("random", {"min_steps": 3, "max_steps": 2}, "give 1 <= min_steps"), ("random", {"wat": 1}, "'wat'"), ("random", {"min_steps": "a"}, "random"),
+        ("random", {"min_steps": 3, "max_steps": 2}, "give 1 <= min_steps"), ("random", {"wat": 1}, "'wat'"),
+        ("random", {"min_steps": "a"}, "random"),
         ("person", {"wat": 1}, "'wat'"), ("wat", {}, "unknown selector 'wat'"),
     ],
 )  # fmt: skip

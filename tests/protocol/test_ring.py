@@ -79,7 +79,7 @@ def test_a_message_larger_than_the_ring_passes_alone() -> None:
     assert ring.has_room(100)
     fill(ring, 1, nbytes=100)
     assert not ring.has_room(1)
-    ring.ack("rec", list(ring.to_send("rec"))[0].index)
+    ring.ack("rec", next(iter(ring.to_send("rec"))).index)
     assert ring.has_room(100)
 
 

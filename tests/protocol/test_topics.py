@@ -45,7 +45,7 @@ def test_what_is_recorded_reaches_the_recorder_whole() -> None:
 
 
 def test_taken_follows_the_two_kinds() -> None:
-    assert taken("robot", "predictor") == {kind: LATEST for kind in ("robot", "frame", "action")}
+    assert taken("robot", "predictor") == dict.fromkeys(("robot", "frame", "action"), LATEST)
     assert taken("predictor", "robot") == {"command": RELIABLE}
     assert taken("viewer", "trainer") == {}
     assert {topic.kind for topic in published_by("recorder")} == {"metrics", "status", "log", "committed", "control", "alarm"}
