@@ -83,9 +83,7 @@ class Node:
 
     # -- what a node may use ----------------------------------------------------------------------
 
-    def publish(
-        self, kind: str, body: Body, arrays: Mapping[str, np.ndarray] | None = None, **where: int | None
-    ) -> None:
+    def publish(self, kind: str, body: Body, arrays: Mapping[str, np.ndarray] | None = None, **where: int | None) -> None:
         """Publish on this node's topic of `kind`; a message over its limits is logged, not sent."""
         try:
             self.bus.publish(kind, body, arrays or {}, **where)

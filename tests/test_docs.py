@@ -15,6 +15,7 @@ PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching
 ELSEWHERE = ("toddle view graph.json",)  # needs a second machine
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
 SHORT = ["--time-limit", "4"]
+NOT_INHERITED = ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")
 
 
 def commands(page: str) -> list[str]:
@@ -40,8 +41,9 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         words += SHORT
     if "--time-limit" in words:
         words[words.index("--time-limit") + 1] = "6" if command == PREPARE else "4"
-    env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")}
-    return subprocess.run([str(Path(sys.executable).with_name("toddle")), *words[1:]], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    env = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+    argv = [str(Path(sys.executable).with_name("toddle")), *words[1:]]
+    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("page", PAGES)

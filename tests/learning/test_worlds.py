@@ -32,9 +32,7 @@ def learn(core: TrainerCore, see: Callable[[], None], samples: int, samples_per_
 
 
 def message(kind: str, body: m.Body, arrays: dict, episode: int, step: int) -> m.Message:
-    envelope = m.Envelope(
-        topic=f"{kind}/robot", source="robot", run="r", seq=0, t_ns=0, mono_ns=0, episode=episode, step=step
-    )
+    envelope = m.Envelope(topic=f"{kind}/robot", source="robot", run="r", seq=0, t_ns=0, mono_ns=0, episode=episode, step=step)
     return m.Message(envelope=envelope, body=body, arrays=arrays)
 
 

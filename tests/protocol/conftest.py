@@ -102,9 +102,7 @@ def graph() -> Iterator[Graph]:
 def take() -> Callable[..., list[m.Message]]:
     """Takes messages of a kind until there are `count`, or until `until` is true."""
 
-    def messages(
-        bus: Bus, kind: str, count: int | None = None, until: Callable[[list[m.Message]], bool] | None = None
-    ) -> list[m.Message]:
+    def messages(bus: Bus, kind: str, count: int | None = None, until: Callable[[list[m.Message]], bool] | None = None) -> list[m.Message]:
         found: list[m.Message] = []
 
         def enough() -> bool:
