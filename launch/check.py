@@ -80,4 +80,8 @@ def _config(launch: Launch, name: str, kind: type[msgspec.Struct] | None) -> msg
     params = launch.spec.nodes[name].params
     if kind is None:
         return params
-    return convert(kind, launch.source, ("nodes", name, "params"), f"{name} params", params)
+    config = convert(kind, launch.source, ("nodes", name, "params"), f"{name} params", params)
+    problem = getattr(config, "problem", None)  # what a kind can tell before it is started
+    if problem is not None and (text := problem()):
+        raise launch.error(("nodes", name, "params"), f"{name}: {text}")
+    return config

@@ -92,7 +92,7 @@ def _next(summary: Summary, run_dir: str) -> Iterator[str]:
         yield f"tail {run_dir}/logs/*"
     if summary.samples:
         yield f"toddle evaluate {summary.name}"
-    if summary.session:
+    if summary.session and summary.steps:
         yield f"toddle launch launch/replay.yaml --set session={summary.session}"
         yield f"toddle sessions info {summary.session}"
     if not summary.samples and summary.outcome != "failed":

@@ -58,9 +58,13 @@ class Robot(Body, frozen=True, kw_only=True):
 
 
 class Frame(Body, frozen=True, kw_only=True):
-    """One observation. Arrays: `image/<camera>` HxWx3 uint8, `depth/<camera>` HxW, `state` float32."""
+    """One observation. Arrays: `image/<camera>` HxWx3 uint8, `depth/<camera>` HxW, `state` float32.
+
+    `last`: it ends its episode, no action follows.
+    """
 
     held_out: bool = False
+    last: bool = False
 
 
 class ActionTaken(Body, frozen=True, kw_only=True):

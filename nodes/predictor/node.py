@@ -82,7 +82,8 @@ class PredictorNode(Node):
         self.history.add_frame(place, images)
         self._compare(place, images)
         self._to_predict = place
-        self._select(place)
+        if not message.body.last:
+            self._select(place)
 
     def on_action(self, message: m.Message) -> None:
         if self.robot is None:

@@ -32,6 +32,21 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.episode_steps < 0 or self.steps < 0:
             raise ValueError("episode_steps and steps are counts; 0 means no limit")
 
+    def problem(self) -> str:
+        """What can be known to be wrong before anything is started; empty when nothing is."""
+        from nodes.robot.drivers import unknown
+
+        if self.driver != "replay" or "session" not in self.options:
+            return unknown(self.driver)
+        from storage.errors import StorageError
+        from storage.paths import find_session, sessions_root
+
+        try:
+            find_session(sessions_root(self.options.get("root")), str(self.options["session"]))
+        except StorageError as error:
+            return str(error)
+        return ""
+
 
 def bytes_per_step(params: dict[str, Any]) -> int | None:
     """Raw bytes of a step's frames, where the options tell them; for estimates before a run."""

@@ -16,14 +16,21 @@ BUILT_IN = {
 }
 
 
+def unknown(name: str) -> str:
+    """Why there can be no driver called `name`; empty when there may be one."""
+    if name in BUILT_IN or ":" in name:
+        return ""
+    near = difflib.get_close_matches(name, BUILT_IN, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILT_IN)}, or your own as module:Class"
+    return f"unknown driver {name!r}; {hint}"
+
+
 def make_driver(name: str, options: dict[str, Any], seed: int) -> Robot:
     """The driver called `name`; RobotError, one line, when there is none or it refuses its options."""
     target = BUILT_IN.get(name, name)
-    module_name, colon, class_name = target.partition(":")
-    if not colon:
-        near = difflib.get_close_matches(name, BUILT_IN, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILT_IN)}, or your own as module:Class"
-        raise RobotError(f"unknown driver {name!r}; {hint}")
+    module_name, _, class_name = target.partition(":")
+    if problem := unknown(name):
+        raise RobotError(problem)
     if target == name:  # a user's own may lie where toddle was called; nothing of ours is shadowed
         sys.path.append(os.getcwd())
     try:

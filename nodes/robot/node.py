@@ -83,7 +83,7 @@ class RobotNode(Node):
     def _show(self) -> float:
         """Publish what the robot sees; the step begins."""
         observation, self._observation = self._observation or self.driver.observe(), None
-        self._publish_frame(observation, held_out=False)
+        self._publish_frame(observation)
         self.gate.clear()
         self.phase = "act"
         self._frame_s = time.monotonic()
@@ -125,7 +125,7 @@ class RobotNode(Node):
         run_over = 0 < self.config.steps <= self.progress.steps
         if run_over or 0 < limit <= self.progress.step:
             # the frame that the last action led to still belongs to this episode
-            self._publish_frame(self.driver.observe(), held_out=False)
+            self._publish_frame(self.driver.observe(), last=True)
             if run_over:
                 self._end("the number of steps asked for")
             else:
@@ -146,7 +146,7 @@ class RobotNode(Node):
             self.progress.step = played.step
         if played.first:
             self._mark("start", played=played)
-        self._publish_frame(played.observation, held_out=played.held_out)
+        self._publish_frame(played.observation, held_out=played.held_out, last=played.last)
         if played.action is not None:
             now_ns = time.time_ns()
             body = m.ActionTaken(action=played.action, by="recording", start_ns=now_ns, end_ns=now_ns, success=played.success)
@@ -274,13 +274,13 @@ class RobotNode(Node):
             rate_hz=self.rate_hz, timing=self.config.timing, safe_action=self.driver.safe_action,
         )  # fmt: skip
 
-    def _publish_frame(self, observation: Observation, *, held_out: bool) -> None:
+    def _publish_frame(self, observation: Observation, *, held_out: bool = False, last: bool = False) -> None:
         arrays: dict[str, np.ndarray] = {f"image/{name}": image for name, image in observation.images.items()}
         arrays |= {f"depth/{name}": depth for name, depth in observation.depth.items()}
         if observation.state is not None:
             arrays["state"] = observation.state
         self.statistics.frame(time.monotonic())
-        body = m.Frame(held_out=held_out)
+        body = m.Frame(held_out=held_out, last=last)
         self.publish("frame", body, arrays, episode=self.progress.episode, step=self.progress.step)
 
     def _publish_metrics(self, now_s: float, now: bool = False) -> None:

@@ -67,8 +67,23 @@ def test_ctrl_c_ends_everything_cleanly(bench: Bench) -> None:
     assert {node["exit_codes"][-1] for node in summary["nodes"].values()} == {0}
 
 
-def test_a_lost_robot_ends_the_run_with_one_line(bench: Bench) -> None:
-    run = bench.launch("run.yaml", "nobody", driver="nowhere_to_be_found")
+def test_a_robot_that_cannot_be_made_ends_the_run_with_one_line(bench: Bench) -> None:
+    run = bench.launch("run.yaml", "nobody", driver="no_such_module:Robot")
     code, output, summary = run.end()
     assert code == 2 and summary["outcome"] == "failed", output
-    assert "unknown driver 'nowhere_to_be_found'" in output and "Traceback" not in output
+    assert "driver 'no_such_module:Robot' cannot be loaded" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("file", "sets", "said"),
+    [
+        ("run.yaml", {"driver": "toroidal_dott"}, "unknown driver 'toroidal_dott'; did you mean 'toroidal_dot'?"),
+        ("replay.yaml", {"session": "nope"}, "no session 'nope'"),
+    ],
+)
+def test_what_cannot_start_is_said_before_anything_is_started(bench: Bench, file: str, sets: dict[str, str], said: str) -> None:
+    run = bench.launch(file, "never", **sets)
+    code, output, _ = run.end()
+    assert code == 2
+    assert output.startswith(f"launch/{file}:") and said in output and output.count("\n") == 1
+    assert not run.path.exists()
