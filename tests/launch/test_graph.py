@@ -119,11 +119,12 @@ def test_dry_run_says_everything_and_makes_nothing(write: Write, tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_launch_files_of_the_repository_resolve() -> None:
+def test_the_launch_files_of_the_repository_resolve(tmp_path: Path) -> None:
+    (tmp_path / "session.json").touch()  # a replay is checked for its session before anything starts
     folder = Path(__file__).parents[2] / "launch"
     from toddle.launch import hooks
 
-    for name, sets in (("online", []), ("replay", ["session=x"]), ("run", ["confirm=true"])):
+    for name, sets in (("online", []), ("replay", [f"session={tmp_path}"]), ("run", ["confirm=true"])):
         graph = resolve(load(folder / f"{name}.yaml", sets, {"run": "r", "run_dir": os.curdir}), hooks().kinds)
         assert graph.description
         assert not graph.nodes["viewer"].required
