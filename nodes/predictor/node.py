@@ -24,9 +24,10 @@ KEPT_CHOICES = 64
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A prediction: where it was made, and the image of each candidate."""
+    """A prediction: where it was made, the actions tried, and the image of each."""
 
     place: Place
+    tried: list[m.Action]
     images: Images
     last: Images
 
@@ -47,7 +48,7 @@ class PredictorNode(Node):
         self._asked: tuple[Place, m.Action] | None = None
         self._waiting: Place | None = None
         self._driven: int | None = None
-        self._chosen: dict[Place, int | None] = {}
+        self._chosen: dict[Place, m.Action] = {}
         self._made: Made | None = None
         self._error: tuple[float, float] | None = None
         self._next_prediction_s = 0.0
@@ -153,7 +154,7 @@ class PredictorNode(Node):
 
     def _choose(self, place: Place, action: m.Action) -> None:
         """Remember which candidate was chosen, or really taken, after the frame at `place`."""
-        self._chosen[place] = _index(self.candidates, action)
+        self._chosen[place] = action
         while len(self._chosen) > KEPT_CHOICES:
             self._chosen.pop(next(iter(self._chosen)))
 
@@ -212,26 +213,36 @@ class PredictorNode(Node):
         assert self.robot is not None
         start_s = time.perf_counter()
         frames, past = self.history.until(place)
-        vectors = np.stack([to_vector(action, self.robot.actions.names) for action in self.candidates])
+        tried, chosen = self._to_try(place)
+        vectors = np.stack([to_vector(action, self.robot.actions.names) for action in tried])
         images = self.model.predict(frames, past, vectors)
         self._latency_ms = (time.perf_counter() - start_s) * 1000
-        self._made = Made(place, images, {name: stack[-1] for name, stack in frames.items()})
+        self._made = Made(place, tried, images, {name: stack[-1] for name, stack in frames.items()})
         error, copied = self._error or (None, None)
         body = m.Prediction(
-            candidates=self.candidates, chosen=self._chosen.get(place), weights_version=self.version,
+            candidates=tried, chosen=chosen, weights_version=self.version,
             error=error, copy_last_error=copied, latency_ms=self._latency_ms,
         )  # fmt: skip
         arrays = {f"next/{name}": image for name, image in images.items()}
         self.publish("prediction", body, arrays, episode=place[0], step=place[1])
+
+    def _to_try(self, place: Place) -> tuple[list[m.Action], int | None]:
+        """The candidates, with the action chosen here among them (a continuous one seldom is), and its index."""
+        action = self._chosen.get(place)
+        if action is None:
+            return self.candidates, None
+        tried = self.candidates if action in self.candidates else [*self.candidates, action]
+        return tried, tried.index(action)
 
     def _compare(self, place: Place, images: Images) -> None:
         """Score the prediction of this frame, if there was one of the action really taken."""
         made, self._made = self._made, None
         if made is None or made.place != (place[0], place[1] - 1):
             return
-        chosen = self._chosen.get(made.place)
-        if chosen is None:
+        action = self._chosen.get(made.place)
+        if action not in made.tried:
             return
+        chosen = made.tried.index(action)
         predicted = {name: stack[chosen] for name, stack in made.images.items()}
         self._error = mean_squared(predicted, images), mean_squared(made.last, images)
 
@@ -246,10 +257,6 @@ def mean_squared(ours: Images, theirs: Images) -> float:
     """Mean squared difference over all cameras' pixels, on [0, 1]."""
     squares = [np.square(ours[name].astype(np.float32) - theirs[name]) for name in ours]
     return float(sum(s.sum() for s in squares) / sum(s.size for s in squares) / 255.0**2)
-
-
-def _index(candidates: list[m.Action], action: m.Action) -> int | None:
-    return candidates.index(action) if action in candidates else None
 
 
 def _words(action: m.Action) -> str:

@@ -93,6 +93,64 @@ def test_a_person_decides_each_step(bench: Bench) -> None:
     check_law(summary)
 
 
+OWN_ROBOT = """
+import numpy as np
+from nodes.robot.interface import Observation
+from protocol.messages import ActionSpaceInfo
+
+
+class Arm:
+    action_space = ActionSpaceInfo(names=["pan", "lift"], low=[-1.0, 0.0], high=[1.0, 2.0])
+    safe_action = {"pan": 0.0, "lift": 0.0}
+    state_names = ["pan", "lift"]
+
+    def __init__(self, options, seed):
+        self.state = np.zeros(2, np.float32)
+
+    def observe(self):
+        wrist = np.full((24, 40, 3), int(100 * (1 + self.state[0])), np.uint8)
+        base = np.full((30, 18, 3), int(100 * self.state[1]), np.uint8)
+        return Observation(images={"wrist": wrist, "base": base}, depth={"base": base[..., 0].astype(np.uint16)}, state=self.state.copy())
+
+    def execute(self, action):
+        self.state[:] = action["pan"], action["lift"]
+        return True
+
+    def reset(self): ...
+    def stop(self): ...
+    def close(self): ...
+"""
+OWN_GRAPH = """
+nodes:
+  recorder:  {kind: recorder,  inputs: [robot, trainer, predictor]}
+  trainer:   {kind: trainer,   inputs: [robot], params: {min_transitions: 8}}
+  predictor: {kind: predictor, inputs: [robot, trainer], params: {candidates: 4, max_hz: 0}}
+  robot:     {kind: robot,     inputs: [predictor], params: {driver: "arm:Arm", timing: paced, rate_hz: 20, episode_steps: 16}}
+"""
+
+
+def test_a_robot_of_ones_own_with_two_cameras_and_continuous_actions(bench: Bench) -> None:
+    (bench.folder / "arm.py").write_text(OWN_ROBOT)
+    (bench.folder / "arm.yaml").write_text(OWN_GRAPH)
+    done = bench.toddle("launch", "arm.yaml", "--name", "arm", "--time-limit", "10")
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((bench.folder / "runs" / "arm" / "summary.json").read_bytes())
+    check_law(summary)
+    assert summary["samples"] > 0
+    with SessionReader(bench.folder / "sessions" / "arm") as reader:
+        frame = next(reader.topic_messages("frame"))
+        assert {name: array.shape for name, array in frame.arrays.items()} == {
+            "image/wrist": (24, 40, 3), "image/base": (30, 18, 3), "depth/base": (30, 18), "state": (2,),
+        }  # fmt: skip
+        actions = [x.body for x in reader.topic_messages("action")]
+        assert all(-1 <= a.action["pan"] <= 1 and 0 <= a.action["lift"] <= 2 for a in actions)
+        assert any(not a.safe for a in actions)
+        predictions = list(reader.topic_messages("prediction"))
+    assert predictions
+    assert len(predictions[-1].body.candidates) == 5, "four samples of the space, and the action taken"
+    assert any(p.body.error is not None for p in predictions), "a continuous action is scored too"
+
+
 def test_a_second_viewer_joins_over_tcp_and_disturbs_nobody(bench: Bench) -> None:
     run = bench.launch("run.yaml", "watched", "--tcp", options=SMALL, timing="lockstep", rate_hz=50, viewer=False)
     run.running()
