@@ -73,10 +73,15 @@ def resolve(launch: Launch, kinds: Kinds) -> Graph:
     configs = check(launch, kinds)
     spec = launch.spec
     return Graph(
-        file=launch.file, nodes={name: spec.nodes[name] for name in start_order(launch)}, configs=configs,
+        file=launch.file, nodes={name: _settled(spec.nodes[name], configs[name]) for name in start_order(launch)}, configs=configs,
         args=launch.args, off=launch.off, seed=spec.seed, time_limit_s=spec.time_limit_s,
         description=spec.description,
     )  # fmt: skip
+
+
+def _settled(node: NodeSpec, config: object) -> NodeSpec:
+    """The node with the policy for a full ring that its config asks for, where the file names none."""
+    return msgspec.structs.replace(node, on_full=node.on_full or getattr(config, "on_full", "block"))
 
 
 def wirings(graph: Graph, ends: dict[str, Endpoints], run: str, run_dir: Path) -> dict[str, Wiring]:
@@ -93,7 +98,7 @@ def wirings(graph: Graph, ends: dict[str, Endpoints], run: str, run_dir: Path) -
             ],
             peers=[*(peer for other, peer in peers.items() if other != name), launcher],
             params=msgspec.to_builtins(graph.configs[name]), seed=graph.seed,
-            ring_bytes=node.ring_mb << 20, on_full=node.on_full, max_age_s=node.max_age_s,
+            ring_bytes=node.ring_mb << 20, on_full=node.on_full or "block", max_age_s=node.max_age_s,
         )
         for name, node in graph.nodes.items()
     }  # fmt: skip

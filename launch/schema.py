@@ -28,6 +28,8 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
 
     `inputs` names nodes; which of their topics are taken, and how, follows from the two kinds. `after`
     names nodes that must be ready before this one starts. A node with `required: false` may be missing.
+    `on_full`: a node whose subscribers cannot keep up waits (`block`) or drops and counts (`count`);
+    null is what suits it: a real robot counts, everybody else waits.
     """
 
     kind: str
@@ -40,7 +42,7 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
     after: list[str] = []
     condition: bool | str = msgspec.field(default=True, name="if")
     ring_mb: Annotated[int, msgspec.Meta(ge=1)] = 256
-    on_full: Literal["block", "count"] = "block"
+    on_full: Literal["block", "count"] | None = None
     max_age_s: Positive = 2.0
 
     @property

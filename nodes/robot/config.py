@@ -32,6 +32,12 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.episode_steps < 0 or self.steps < 0:
             raise ValueError("episode_steps and steps are counts; 0 means no limit")
 
+    @property
+    def on_full(self) -> Literal["block", "count"]:
+        """A real robot never waits for its subscribers: it drops and counts. Simulation and replay wait."""
+        simulated = self.timing == "lockstep" or self.driver in ("toroidal_dot", "replay")
+        return "block" if simulated else "count"
+
     def problem(self) -> str:
         """What can be known to be wrong before anything is started; empty when nothing is."""
         from nodes.robot.drivers import unknown
