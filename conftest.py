@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+NO_RECORDINGS = "no real recordings"
+
 
 def recordings_folder() -> Path:
     """TODDLE_DATA, or the folder beside the project."""
@@ -16,18 +18,24 @@ def recordings() -> Path:
     """The folder of real recordings; the test is skipped, with the reason, where it is missing."""
     folder = recordings_folder()
     if not folder.is_dir():
-        pytest.skip(f"no real recordings in {folder}: set TODDLE_DATA to their folder")
+        pytest.skip(f"{NO_RECORDINGS} in {folder}: set TODDLE_DATA to their folder")
     return folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """With TODDLE_NO_SKIP a skipped test is a failure: something was not installed that should have been."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    if os.environ.get("TODDLE_NO_SKIP") and skipped:
-        terminalreporter.write_line(f"TODDLE_NO_SKIP: {len(skipped)} tests were skipped", red=True)
+    """With TODDLE_NO_SKIP a skip is a failure, but for missing recordings: the rest could have been installed."""
+    for reason in _avoidable(terminalreporter):
+        terminalreporter.write_line(f"skipped, and should not have been: {reason}", red=True)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("TODDLE_NO_SKIP") and reporter is not None and reporter.stats.get("skipped") and exitstatus == 0:
+    if reporter is not None and _avoidable(reporter) and exitstatus == 0:
         session.exitstatus = 1
+
+
+def _avoidable(reporter: pytest.TerminalReporter) -> list[str]:
+    if not os.environ.get("TODDLE_NO_SKIP"):
+        return []
+    reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
+    return [reason for reason in reasons if NO_RECORDINGS not in reason]

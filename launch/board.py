@@ -170,7 +170,7 @@ class Board:
             self._samples = [*self._samples[:1], (now_s, values["samples"])]
         if view.kind == "trainer" and (mark := view.metrics.pop("mark_s", None)) is not None:
             now = {"steps": self.steps, **{k: v for k, v in view.metrics.items() if k != "steps"}}
-            self.scores_at[round(mark)] = now
+            self.scores_at.setdefault(round(mark), now)  # a trainer that comes back counts anew
 
     @property
     def steps(self) -> int:

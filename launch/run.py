@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -138,7 +139,8 @@ def _farewell(console: Console, summary: Summary, end: End, board: Board, path: 
         where = str(path.relative_to(Path.cwd()))
     except ValueError:
         where = str(path)
-    text = tell(summary, end.why, board.committed, where, board.metrics_of("robot"))
+    command = "toddle" if shutil.which("toddle") else os.path.relpath(sys.argv[0])
+    text = tell(summary, end.why, board.committed, where, board.metrics_of("robot"), command)
     with suppress(OSError):
         console.print()
         console.print("\n".join(map(clean, text.splitlines())), markup=False, highlight=False, soft_wrap=True)

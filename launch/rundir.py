@@ -51,7 +51,7 @@ def make(folder: Path, name: str, *, resume: bool = False, overwrite: bool = Fal
             raise LaunchError("", 0, f"run '{name}' is there already ({path}); take another --name, --resume or --overwrite")
         if not (path / MARKER).is_file():
             raise LaunchError("", 0, f"{path} is not a run of toddle ({MARKER} is missing); it is left as it is")
-        if (pid := _still_running(path)) is not None:
+        if (pid := still_running(path)) is not None:
             raise LaunchError("", 0, f"run '{name}' is still running (process {pid}); stop it first")
         if overwrite:
             shutil.rmtree(path)
@@ -66,7 +66,7 @@ def make(folder: Path, name: str, *, resume: bool = False, overwrite: bool = Fal
     return path.resolve()
 
 
-def _still_running(path: Path) -> int | None:
+def still_running(path: Path) -> int | None:
     """The launcher's process, while it is the one that wrote the run's table."""
     try:
         table = msgspec.json.decode((path / "graph.json").read_bytes(), type=Table)

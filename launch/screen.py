@@ -131,7 +131,7 @@ def progress(board: Board, now_s: float) -> str:
     parts = [f"{board.phase} {clock(seconds)}", f"steps {board.steps:,}"]
     if (speed := trainer.get("samples_per_s")) is not None:
         parts.append(f"{speed:,.0f} samples/s")
-    error = trainer.get("prediction_error", predictor.get("prediction_error", trainer.get("loss")))
+    error = trainer.get("prediction_error", predictor.get("live_mse"))
     if error is not None:
         parts.append(f"error {error:.3g}")
     if (skill := trainer.get("skill_copy_last")) is not None:

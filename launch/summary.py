@@ -112,7 +112,7 @@ def summarise(
         episodes=board.episodes, samples=int(trainer.get("samples", 0)),
         samples_per_s=round(board.samples_per_s, 1),
         session=board.committed.session if board.committed else None, topics=topics,
-        scores=_scores({**_error_of(board.metrics_of("predictor")), **trainer}),
+        scores=_scores(trainer),
         scores_at=_marks(board), versions=versions, command=command,
         nodes={v.name: NodeEnd(kind=v.kind, exit_codes=v.exit_codes, restarts=v.restarts) for v in board.nodes.values()},
         notes=[*problems, *(f"{one} did not stop when asked and was ended" for one in forced), *_deaths(board)],
@@ -175,10 +175,6 @@ def _deaths(board: Board) -> list[str]:
 
 def _scores(values: dict[str, float]) -> Scores:
     return Scores(**{name: values.get(name) for name in Scores.__struct_fields__})
-
-
-def _error_of(values: dict[str, float]) -> dict[str, float]:
-    return {name: values[name] for name in ("prediction_error",) if name in values}
 
 
 def _marks(board: Board) -> Marks:

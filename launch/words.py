@@ -15,13 +15,15 @@ _OUTCOMES = {
 }
 
 
-def tell(summary: Summary, why: str, committed: Committed | None, run_dir: str, robot: Mapping[str, float] | None = None) -> str:
+def tell(
+    summary: Summary, why: str, committed: Committed | None, run_dir: str, robot: Mapping[str, float] | None = None, toddle: str = "toddle"
+) -> str:
     """Some lines for the terminal; `robot` are the robot's last metrics."""
     lines = [f"{summary.name}: {_OUTCOMES[summary.outcome]} after {summary.seconds:.0f} s{_why(summary, why)}"]
     facts = [*_facts(summary, committed), *_statistics(robot or {}), ("dropped", _dropped(summary)), ("kept in", run_dir)]
     lines += [f"  {name:9} {text}" for name, text in facts]
     lines += [f"  note      {note}" for note in summary.notes]
-    lines += ["next", *(f"  {command}" for command in _next(summary, run_dir))]
+    lines += ["next", *(f"  {command}" for command in _next(summary, run_dir, toddle))]
     return "\n".join(lines)
 
 
@@ -87,13 +89,13 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _next(summary: Summary, run_dir: str) -> Iterator[str]:
+def _next(summary: Summary, run_dir: str, toddle: str) -> Iterator[str]:
     if summary.outcome == "failed":
         yield f"tail {run_dir}/logs/*"
     if summary.samples:
-        yield f"toddle evaluate {summary.name}"
+        yield f"{toddle} evaluate {summary.name}"
     if summary.session and summary.steps:
-        yield f"toddle launch launch/replay.yaml --set session={summary.session}"
-        yield f"toddle sessions info {summary.session}"
+        yield f"{toddle} launch launch/replay.yaml --set session={summary.session}"
+        yield f"{toddle} sessions info {summary.session}"
     if not summary.samples and summary.outcome != "failed":
-        yield f"toddle launch launch/online.yaml{'' if summary.session else '   # learn a simulated world'}"
+        yield f"{toddle} launch launch/online.yaml{'' if summary.session else '   # learn a simulated world'}"

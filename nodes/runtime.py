@@ -165,7 +165,10 @@ class _Runner:
         """Do what is asked, answer, and put what was accepted on the record."""
         try:
             request.reply(self._execute(request))
-        except (ValueError, TypeError, KeyError, NodeError, ProtocolError) as error:
+        except NodeError as error:  # the node itself cannot go on
+            request.refuse(f"{self.node.name}: {error}")
+            raise
+        except (ValueError, TypeError, KeyError, ProtocolError) as error:
             text = str(error) if not isinstance(error, KeyError) else f"missing argument {error}"
             request.refuse(f"{self.node.name}: {text}")
             return

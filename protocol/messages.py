@@ -99,10 +99,13 @@ class EpisodeMark(Body, frozen=True, kw_only=True):
 class Prediction(Body, frozen=True, kw_only=True):
     """The predicted next frame for every candidate; arrays `next/<camera>` [A, H, W, 3] uint8.
 
-    `error` is the mean squared error, on [0, 1], of the last prediction against the frame that came.
+    The first `offered` candidates are those a person may choose; a continuous action that was taken
+    stands behind them. `error` is the mean squared error, on [0, 1], of the last prediction against the
+    frame that came. `uncertainty` has one number per candidate from models that tell it, else none.
     """
 
     candidates: list[Action]
+    offered: int | None = None
     chosen: int | None = None
     uncertainty: list[float] = []
     weights_version: int

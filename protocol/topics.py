@@ -85,7 +85,7 @@ TOPICS: dict[str, Topic] = _topics(
         what="the model's weights",
     ),
     Topic(
-        kind="metrics", body=m.Metrics, publishers=NODE_KINDS,
+        kind="metrics", keep=32, body=m.Metrics, publishers=NODE_KINDS,
         takers={"recorder": RELIABLE, "viewer": LATEST, "launcher": LATEST},
         what="named numbers of one step",
     ),

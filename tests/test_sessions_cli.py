@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,13 +109,11 @@ def test_delete_wants_yes_and_spares_what_is_pinned(root):
     assert not (root / "walk").exists()
 
 
-def test_import(root, tmp_path):
+def test_import(root, tmp_path, recordings):
     one_line_error(call("import", "donkeycar", str(tmp_path), "--name", "t"), "has no manifest.json")
     one_line_error(call("import", "donkeycar", str(tmp_path), "--name", "../t"), "cannot name a session")
     assert call("import", "donkeycar", str(tmp_path), "--name", "t", "--episodes-at", "1,x").exit_code == 2
-    data = Path(os.environ.get("TODDLE_DATA") or Path(__file__).parents[2] / "shared" / "data") / "donkeycar_tub"
-    if not data.is_dir():
-        pytest.skip(f"no {data}: set TODDLE_DATA to the folder that holds donkeycar_tub")
+    data = recordings / "donkeycar_tub"
     one_line_error(call("import", "donkeycar", str(data), "--name", "t"), "--fps")
     result = call("import", "donkeycar", str(data), "--name", "t", "--fps", "20", "--episodes-at", "151,514,516,527,651,666")
     assert result.stdout == "t: 1000 frames in 7 episodes at 20 Hz (given)\n"

@@ -1,7 +1,7 @@
 """`toddle evaluate`: how good is what was learned?
 
 toddle evaluate demo                     the newest checkpoint of a run, on the session it recorded
-toddle evaluate runs/demo/checkpoints/samples-000000012000 track
+toddle evaluate runs/demo/checkpoints/000007-samples-12000 track
 """
 
 import sys
@@ -43,7 +43,7 @@ def evaluate(what: str, sessions: tuple[str, ...], runs: str | None, root: str |
     from toddle.launch import check_launch
 
     check_launch()
-    from nodes.trainer.evaluation import EvaluationError
+    from nodes.trainer.evaluation import EvaluationError, History, history_of
     from nodes.trainer.evaluation import evaluate as score
     from storage.errors import StorageError
     from storage.paths import find_session, sessions_root
@@ -56,7 +56,8 @@ def evaluate(what: str, sessions: tuple[str, ...], runs: str | None, root: str |
         if not names:
             raise EvaluationError(f"{what} names no session of its own: name one, `toddle sessions list` shows them")
         readers = [SessionReader(find_session(sessions_root(root), name)) for name in names]
-        rows = score(checkpoint.load(path), readers, own, device, windows)
+        history = history_of(SessionReader(find_session(sessions_root(root), own))) if own else History()
+        rows = score(checkpoint.load(path), readers, history, device, windows)
     except (EvaluationError, StorageError, checkpoint.CheckpointError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(BAD_INPUT)
@@ -117,9 +118,8 @@ def _print(path: Path, rows: "list[Row]") -> None:
         table.add_column(name, justify="left" if name in ("session", "scored on") else "right", no_wrap=True)
     for row in rows:
         s = row.scores
-        on = row.on + (" (learned from)" if row.seen_in_training else "")
         table.add_row(
-            row.session, on, str(row.cases), f"{s.prediction_error:.5f}", f"{s.copy_last_error:.5f}", _figure(s.skill_copy_last),
+            row.session, row.on, str(row.cases), f"{s.prediction_error:.5f}", f"{s.copy_last_error:.5f}", _figure(s.skill_copy_last),
             _figure(s.nearest_neighbour_error, 5), _figure(s.skill_nearest_neighbour), _figure(s.skill_action_blind),
             _percent(s.cf_accuracy), _percent(s.hit_at_3px),
         )  # fmt: skip

@@ -56,12 +56,7 @@ def hooks() -> "Hooks":
     estimates: dict[str, Callable[[dict[str, Any]], int | None]] = {}
     for kind, target in CONFIGS.items():
         name, _, attribute = target.partition(":")
-        try:
-            module = import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not name.startswith(error.name):
-                raise
-            continue  # a kind that is not there yet
+        module = import_module(name)
         kinds[kind] = getattr(module, attribute)
         if hasattr(module, "bytes_per_step"):
             estimates[kind] = module.bytes_per_step

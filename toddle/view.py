@@ -36,6 +36,7 @@ def view(what: str, runs: str | None, root: str | None, speed: float, window: bo
 
     check_launch()
     from launch.rundir import root as runs_root
+    from launch.rundir import still_running
     from nodes.viewer.config import ViewerConfig
     from nodes.viewer.sinks import SinkError
     from protocol.errors import ProtocolError
@@ -43,10 +44,10 @@ def view(what: str, runs: str | None, root: str | None, speed: float, window: bo
 
     folder = out or Path(f"view-{Path(what).stem}")
     config = ViewerConfig(window=window, mp4=mp4, title=f"toddle {what}")
-    graph = Path(what) if what.endswith(".json") else runs_root(runs) / what / "graph.json"
+    run = runs_root(runs) / what
     try:
-        if graph.is_file() and not (graph.parent / "summary.json").is_file():
-            sys.exit(_attach(graph, config, folder))
+        if what.endswith(".json") or still_running(run) is not None:
+            sys.exit(_attach(Path(what) if what.endswith(".json") else run / "graph.json", config, folder))
         _play(what, root, speed, config, folder)
     except (StorageError, ProtocolError, SinkError) as error:
         click.echo(f"Error: {error}", err=True)

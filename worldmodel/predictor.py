@@ -7,6 +7,7 @@ images = predictor.predict({"front": history}, past_actions, space.candidates())
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class FramePredictor:
 
     def swap(self, weights: bytes | dict[str, Tensor]) -> None:
         """Take new weights; on an error the old ones stay. Raises ValueError when they do not fit the spec."""
-        tensors = safetensors.torch.load(weights) if isinstance(weights, bytes | bytearray | memoryview) else weights
+        tensors = _read(weights) if isinstance(weights, bytes) else weights
         own = dict(self.model.named_parameters())
         wrong = sorted(n for n in own.keys() | tensors.keys() if n not in own or n not in tensors or own[n].shape != tensors[n].shape)
         if wrong:
@@ -78,6 +79,13 @@ class FramePredictor:
             answer = self.model.decode(self.model.encode(seen, past), seen[:, -1], options)
             pictures = answer.mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
             return {n: p.contiguous().cpu().numpy() for n, p in self.model.patches.paste(pictures).items()}
+
+
+def _read(weights: bytes) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(weights)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"these bytes are no safetensors file: {error}") from error
 
 
 def pad_history(frames: UInt8Array, context: int) -> UInt8Array:

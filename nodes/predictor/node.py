@@ -220,7 +220,7 @@ class PredictorNode(Node):
         self._made = Made(place, tried, images, {name: stack[-1] for name, stack in frames.items()})
         error, copied = self._error or (None, None)
         body = m.Prediction(
-            candidates=tried, chosen=chosen, weights_version=self.version,
+            candidates=tried, offered=len(self.candidates), chosen=chosen, weights_version=self.version,
             error=error, copy_last_error=copied, latency_ms=self._latency_ms,
         )  # fmt: skip
         arrays = {f"next/{name}": image for name, image in images.items()}

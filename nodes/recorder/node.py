@@ -6,9 +6,9 @@ from pathlib import Path
 
 from nodes.recorder.config import RecorderConfig
 from nodes.recorder.core import RecorderCore, open_writer
-from nodes.runtime import EXIT_DISK, Node, NodeError
+from nodes.runtime import Node, NodeError
 from protocol import messages as m
-from storage.errors import DiskFull, StorageError
+from storage.errors import StorageError
 from storage.paths import session_path, sessions_root
 
 TICK_S = 0.1
@@ -48,8 +48,8 @@ class RecorderNode(Node):
         try:
             self._note_gaps()
             news = self.core.tick(time.monotonic_ns())
-        except DiskFull as error:
-            raise NodeError(str(error), EXIT_DISK) from None
+        except StorageError as error:
+            raise NodeError(str(error), error.exit_code) from None
         self._tell(news)
         self._retain_once()
         return TICK_S
@@ -65,8 +65,8 @@ class RecorderNode(Node):
         assert self.core is not None
         try:
             self.core.handle(message)
-        except DiskFull as error:
-            raise NodeError(str(error), EXIT_DISK) from None
+        except StorageError as error:
+            raise NodeError(str(error), error.exit_code) from None
 
     on_robot = on_episode = on_frame = on_action = on_probe = on_command = _take
     on_prediction = on_weights = on_metrics = on_status = on_log = on_control = on_alarm = _take
@@ -78,8 +78,8 @@ class RecorderNode(Node):
         try:
             self._note_gaps()
             self._tell(core.finish())
-        except DiskFull as error:
-            raise NodeError(str(error), EXIT_DISK) from None
+        except StorageError as error:
+            raise NodeError(str(error), error.exit_code) from None
         self.log.info("session %s closed, %d events", core.writer.name, core.writer.events)
 
     def _tell(self, news: list[m.Committed | m.Alarm]) -> None:

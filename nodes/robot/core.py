@@ -11,8 +11,8 @@ class Progress:
     """Where the run stands: `episode` from 0 up (a restart goes on), `step` from 0 within it, totals."""
 
     episode: int = -1
-    step: int = 0
     steps: int = 0
+    step: int = 0
     open: bool = False
 
     def begin(self) -> None:

@@ -21,8 +21,11 @@ class RobotNode(Node):
     config: RobotConfig
 
     def setup(self) -> None:
+        self._place_file = self.run_dir / f"place-{self.name}"
+        self._earlier = self._last_place()
         try:
-            driver: Robot = make_driver(self.config.driver, dict(self.config.options), self.wiring.seed)
+            seed = self.wiring.seed + self._earlier[0] + 1  # a restarted simulator does not begin with the same again
+            driver: Robot = make_driver(self.config.driver, dict(self.config.options), seed)
         except RobotError as error:
             raise NodeError(str(error), EXIT_BAD_CONFIG) from None
         self.driver = Guard(driver, self.config.driver)
@@ -30,8 +33,7 @@ class RobotNode(Node):
         self.simulator = driver if isinstance(driver, KnowsTruth) else None
         self.commanded = any(peer.kind == "predictor" for peer in self.wiring.inputs)
         self.gate = CommandGate(self.driver.action_space)
-        self._episode_file = self.run_dir / f"episode-{self.name}"
-        self.progress = Progress(episode=self._last_episode())
+        self.progress = Progress(*self._earlier)
         self.statistics = Statistics(self.driver.action_space)
         self.rate_hz = self._choose_rate_hz()
         self.rate = Rate(self.rate_hz)
@@ -41,7 +43,7 @@ class RobotNode(Node):
         self.late = 0
         self._frame_s = 0.0
         self._metrics_s = 0.0
-        self._metrics_steps = 0
+        self._metrics_steps = self.progress.steps
         self._observation: Observation | None = None
 
     def go(self) -> None:
@@ -166,15 +168,16 @@ class RobotNode(Node):
         self._mark("start")
 
     def _count_episode(self) -> None:
-        """Begin an episode, and leave its number behind: a restarted robot goes on from there."""
+        """Begin an episode, and leave its number and the steps so far behind: a restarted robot goes on from there."""
         self.progress.begin()
-        self._episode_file.write_text(str(self.progress.episode))
+        self._place_file.write_text(f"{self.progress.episode} {self.progress.steps}")
 
-    def _last_episode(self) -> int:
+    def _last_place(self) -> tuple[int, int]:
         try:
-            return int(self._episode_file.read_text())
+            episode, steps = self._place_file.read_text().split()
+            return int(episode), int(steps)
         except (OSError, ValueError):
-            return -1
+            return -1, 0
 
     def _new_episode(self, mark: m.MarkName, reason: str) -> None:
         """Close this episode with `mark` and open the next."""
@@ -289,7 +292,8 @@ class RobotNode(Node):
             return
         rate_hz = (self.progress.steps - self._metrics_steps) / max(elapsed_s, 1e-6)
         self._metrics_s, self._metrics_steps = now_s, self.progress.steps
-        values = {"steps": self.progress.steps, "episodes": self.progress.episode + 1, "rate_hz": rate_hz, "late": self.late}
+        episodes, steps = self.progress.episode - self._earlier[0], self.progress.steps - self._earlier[1]
+        values = {"steps": steps, "episodes": episodes, "rate_hz": rate_hz, "late": self.late}
         values |= {f"refused_{reason}": count for reason, count in self.gate.refused.items()}
         if now:  # the last word
             values |= self.statistics.numbers()

@@ -44,6 +44,10 @@ class TrainerCore:
         self._scorer: FramePredictor | None = None
         self._first_samples = self.learner.samples
 
+    def fits(self, robot: m.Robot) -> bool:
+        """Whether the model was made for this robot's cameras and actions."""
+        return self.spec.cameras == model_cameras(robot.cameras) and self.spec.actions == model_actions(robot.actions)
+
     def set_probe(self, arrays: dict[str, np.ndarray]) -> None:
         """The robot's probe, cut to the model's context."""
         self.probe = cut_probe(arrays, self.spec.context)

@@ -1,9 +1,13 @@
 """Scores of a checkpoint on recorded sessions, beside the baselines; what `toddle evaluate` prints.
 
 A session with a probe is scored against the simulator's truth. Episodes are scored by what really came
-next: held-out ones by themselves, the others only where the checkpoint's own run did not learn from them,
-or said to be seen.
+next, in three groups: those that the checkpoint's own run held out, those it learned from (said so), and
+those it never saw. A replay says in its marks which episodes of which session it played, so an episode is
+recognised in the session it came from too. Of a checkpoint that went on from another run's, only the last
+run is known.
 """
+
+from typing import Literal
 
 import msgspec
 
@@ -20,13 +24,16 @@ from worldmodel.spec import ModelSpec
 CAPACITY_BYTES = 1 << 30
 WINDOWS = 512
 
+Group = Literal["held-out episodes", "episodes learned from", "unseen episodes"]
+Origin = tuple[str, int]
+
 
 class EvaluationError(Exception):
     """A session that this model cannot be scored on. One line: what does not fit."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One score: of which session, on what (`probe`, `held-out episodes`, `episodes`), on how many cases."""
+    """One score: of which session, on what (`probe`, or a group of episodes), on how many cases."""
 
     session: str
     on: str
@@ -35,10 +42,37 @@ class Row(msgspec.Struct, frozen=True):
     scores: Scores
 
 
+class History(msgspec.Struct, frozen=True):
+    """What a run did with episodes, by session and number."""
+
+    learned: frozenset[Origin] = frozenset()
+    held_out: frozenset[Origin] = frozenset()
+
+    def group(self, origin: Origin) -> Group:
+        if origin in self.held_out:
+            return "held-out episodes"
+        return "episodes learned from" if origin in self.learned else "unseen episodes"
+
+
+def history_of(reader: SessionReader) -> History:
+    """What the run that recorded this session learned from and held out, itself and where it came from."""
+    learned: set[Origin] = set()
+    held_out: set[Origin] = set()
+    for message in reader.topic_messages("episode"):
+        body, number = message.body, message.envelope.episode
+        if body.mark != "start" or number is None:
+            continue
+        group = held_out if body.held_out else learned
+        group.add((reader.path.name, number))
+        if body.origin_session and body.origin_episode is not None:
+            group.add((body.origin_session, body.origin_episode))
+    return History(frozenset(learned - held_out), frozenset(held_out))
+
+
 def evaluate(
-    checkpoint: Checkpoint, readers: list[SessionReader], own: str | None, device: str = "auto", windows: int = WINDOWS
+    checkpoint: Checkpoint, readers: list[SessionReader], history: History, device: str = "auto", windows: int = WINDOWS
 ) -> list[Row]:
-    """Scores on every session; `own` names the session that the checkpoint's run recorded while it learned.
+    """Scores on every session, told apart by what the checkpoint's run saw.
 
     Raises EvaluationError for a session whose cameras or actions the model was not made for.
     """
@@ -52,25 +86,26 @@ def evaluate(
             cut = cut_probe(probe.arrays, checkpoint.spec.context)
             cases = len(cut.past_actions) * len(cut.candidates)
             rows.append(Row(name, "probe", False, cases, score_probe(predictor, cut)))
-        held_out = windows_of(reader, checkpoint.spec, held_out=True, count=windows)
-        shown = windows_of(reader, checkpoint.spec, held_out=False, count=windows)
-        if held_out is not None:
-            rows.append(Row(name, "held-out episodes", False, len(held_out), score_transitions(predictor, held_out, shown)))
-        if shown is not None:
-            rows.append(Row(name, "episodes", name == own, len(shown), score_transitions(predictor, shown)))
+        groups: dict[Group, set[int]] = {}
+        for episode in reader.episodes():
+            groups.setdefault(history.group((name, episode.episode)), set()).add(episode.episode)
+        known = windows_of(reader, checkpoint.spec, groups.get("episodes learned from", set()), windows)
+        for group, episodes in sorted(groups.items()):
+            seen = group == "episodes learned from"
+            batch = known if seen else windows_of(reader, checkpoint.spec, episodes, windows)
+            if batch is not None:
+                rows.append(Row(name, group, seen, len(batch), score_transitions(predictor, batch, known)))
     return rows
 
 
-def windows_of(reader: SessionReader, spec: ModelSpec, *, held_out: bool, count: int) -> Batch | None:
-    """Windows spread over the session's episodes of one sort; None when it has none."""
+def windows_of(reader: SessionReader, spec: ModelSpec, episodes: set[int], count: int) -> Batch | None:
+    """Windows spread over these episodes; None when they hold no transition."""
     robot = reader.robot
     assert robot is not None
-    size = len(robot.actions.names)
-    buffer = ReplayBuffer(spec.cameras, size, spec.context, capacity_bytes=CAPACITY_BYTES)
-    wanted = {episode.episode for episode in reader.episodes() if episode.held_out == held_out}
+    buffer = ReplayBuffer(spec.cameras, len(robot.actions.names), spec.context, capacity_bytes=CAPACITY_BYTES)
     for message in reader.events(kinds=("frame", "action")):
         episode, step = message.envelope.episode, message.envelope.step
-        if episode not in wanted or episode is None or step is None:
+        if episode not in episodes or episode is None or step is None:
             continue
         if message.kind == "frame":
             images = {n.removeprefix("image/"): a for n, a in message.arrays.items() if n.startswith("image/")}

@@ -48,7 +48,9 @@ class TrainerNode(Node):
         from worldmodel.checkpoint import CheckpointError
 
         if self.core is not None:
-            return  # the same robot after a restart
+            if not self.core.fits(message.body):
+                raise NodeError("the robot came back with other cameras or actions: start a new run for it")
+            return
         try:
             start = self._start()
             self.core = TrainerCore(self.config, message.body, self.wiring.seed, start)

@@ -122,7 +122,7 @@ class ViewState:
     def candidates(self) -> list[Action]:
         """The actions that digits choose from: those of the newest prediction, else the robot's choices."""
         if self.prediction is not None and self.prediction.body.candidates:
-            return self.prediction.body.candidates
+            return self.prediction.body.candidates[: self.prediction.body.offered]
         return self.robot.actions.choices if self.robot is not None else []
 
     @property

@@ -46,6 +46,24 @@ def test_a_killed_node_comes_back_and_the_session_is_whole(bench: Bench, victim:
         assert frames["lost"] == 0, "the ring has what a restarted recorder missed"
 
 
+def test_a_killed_trainer_goes_on_from_its_checkpoint(bench: Bench) -> None:
+    run = bench.launch("online.yaml", "learner", rate_hz=50, stop_when_learned=False, viewer=False, time_limit_s=0, **SMALL)
+    run.running("trainer")
+    wait_for(lambda: run.status("trainer").get("last_seq", {}).get("weights/trainer", -1) >= 1, "something is learned")
+    run.ask("trainer", "checkpoint")
+    saved = max(int(path.name.split("-")[-1]) for path in (run.path / "checkpoints").glob("*-samples-*"))
+    assert saved > 0
+    pid = _kill(run, "trainer")
+    _back(run, "trainer", pid)
+    wait_for(lambda: run.status("trainer").get("last_seq", {}).get("weights/trainer", -1) >= 1, "it goes on learning")
+    run.interrupt()
+    code, output, summary = run.end()
+    assert code in (0, 3), output
+    assert summary["nodes"]["trainer"]["exit_codes"][0] == -signal.SIGKILL
+    assert summary["samples"] > saved, "samples go on from the checkpoint"
+    check_law(summary, lost=True)
+
+
 def test_a_killed_launcher_leaves_nobody_behind(bench: Bench) -> None:
     run = bench.launch("run.yaml", "orphans", **FAST)
     run.running()

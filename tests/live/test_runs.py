@@ -32,13 +32,16 @@ def test_a_world_is_learned_recorded_and_scored(bench: Bench) -> None:
     assert scored.returncode == 0, scored.stderr
     rows = {row["on"]: row for row in json.loads(scored.stdout)["scores"]}
     assert abs(rows["probe"]["scores"]["cf_accuracy"] - summary["scores"]["cf_accuracy"]) < 0.05
-    assert rows["episodes"]["seen_in_training"]
+    assert rows["episodes learned from"]["seen_in_training"]
+    assert set(rows) == {"probe", "episodes learned from"}
 
     again = bench.launch("replay.yaml", "again", session="small", rate_hz=0)
     code, output, summary = again.end()
     assert code == 0 and summary["outcome"] == "ended", output
     check_law(summary)
     assert _frames(bench, "again") == _frames(bench, "small")
+    rows = _rows(bench, "again", "small")
+    assert rows == {"probe": False, "episodes learned from": True}, "what a replay learned from is known in its source"
 
     shown_again = bench.toddle("view", "small", "--speed", "0", "--no-window", "--mp4")
     assert shown_again.returncode == 0, shown_again.stderr
@@ -57,6 +60,8 @@ def test_a_real_recording_is_imported_and_replayed(bench: Bench, recordings) -> 
     with SessionReader(bench.folder / "sessions" / "drive") as played:
         assert [(e.frames, e.held_out) for e in played.episodes()][-2:] == [(15, False), (334, True)]
     assert _frames(bench, "drive") == _frames(bench, "car")
+    for session in ("drive", "car"):
+        assert _rows(bench, "drive", session) == {"episodes learned from": True, "held-out episodes": False}
     assert _actions(bench, "drive") == _actions(bench, "car")
 
 
@@ -80,8 +85,7 @@ def test_a_robot_runs_without_learning_and_without_torch(bench: Bench) -> None:
 
 
 def test_a_person_decides_each_step(bench: Bench) -> None:
-    run = bench.launch("run.yaml", "asked", options=SMALL, timing="lockstep", command_timeout_s=0, confirm=True,
-                       selector="constant", steps=2)  # fmt: skip
+    run = bench.launch("run.yaml", "asked", options=SMALL, confirm=True, selector="constant", steps=2)  # fmt: skip
     run.running()
     wait_for(lambda: "?" in run.status("predictor").get("detail", ""), "a question is asked")
     run.ask("predictor", "confirm", {})
@@ -167,6 +171,13 @@ def test_a_second_viewer_joins_over_tcp_and_disturbs_nobody(bench: Bench) -> Non
     assert code == 0, output
     check_law(summary)
     assert not any("view-" in name for subscribers in summary["topics"].values() for name in subscribers)
+
+
+def _rows(bench: Bench, run: str, session: str) -> dict[str, bool]:
+    """What `toddle evaluate` scored on, and whether it was learned from."""
+    scored = bench.toddle("evaluate", run, session, "--windows", "32", "--json")
+    assert scored.returncode == 0, scored.stderr
+    return {row["on"]: row["seen_in_training"] for row in json.loads(scored.stdout)["scores"]}
 
 
 def _frames(bench: Bench, session: str) -> list[bytes]:

@@ -1,6 +1,5 @@
 """Messages and sessions for the tests of storage; helpers are fixtures, since tests are not importable."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,12 +130,9 @@ def one_of_each(robot: m.Robot, make: Make, pixels: Callable[..., np.ndarray]) -
 
 
 @pytest.fixture(scope="session")
-def tub() -> Path:
+def tub(recordings: Path) -> Path:
     """The recorded Donkeycar tub; tests that need it are skipped where it is not."""
-    data = Path(os.environ.get("TODDLE_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    if not (data / "donkeycar_tub" / "manifest.json").is_file():
-        pytest.skip(f"no donkeycar_tub in {data}: set TODDLE_DATA to the folder that holds it")
-    return data / "donkeycar_tub"
+    return recordings / "donkeycar_tub"
 
 
 class FakeClock:
