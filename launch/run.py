@@ -134,13 +134,19 @@ def _supervise(path: Path, graph: Graph, board: Board, own: Wiring, hooks: Hooks
     return end, supervisor.forced
 
 
+def _own_name() -> str:
+    """How a person calls the command here: by its name, or by its path in an environment that is not active."""
+    if shutil.which("toddle"):
+        return "toddle"
+    return os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "toddle" else "python -m toddle"
+
+
 def _farewell(console: Console, summary: Summary, end: End, board: Board, path: Path) -> None:
     try:
         where = str(path.relative_to(Path.cwd()))
     except ValueError:
         where = str(path)
-    command = "toddle" if shutil.which("toddle") else os.path.relpath(sys.argv[0])
-    text = tell(summary, end.why, board.committed, where, board.metrics_of("robot"), command)
+    text = tell(summary, end.why, board.committed, where, board.metrics_of("robot"), _own_name())
     with suppress(OSError):
         console.print()
         console.print("\n".join(map(clean, text.splitlines())), markup=False, highlight=False, soft_wrap=True)

@@ -52,7 +52,7 @@ def test_a_real_recording_is_imported_and_replayed(bench: Bench, recordings) -> 
     tub = str(recordings / "donkeycar_tub")
     made = bench.toddle("sessions", "import", "donkeycar", tub, "--name", "car", "--episodes-at", "151,514,516,527,651,666", "--fps", "20")
     assert made.returncode == 0, made.stderr
-    code, output, summary = bench.launch("replay.yaml", "drive", session="car", rate_hz=100).end()
+    code, output, summary = bench.launch("replay.yaml", "drive", session="car", rate_hz=200).end()
     assert code == 0 and summary["outcome"] == "ended", output
     check_law(summary)
     assert summary["steps"] == 1000 and summary["episodes"] == 7
@@ -66,7 +66,7 @@ def test_a_real_recording_is_imported_and_replayed(bench: Bench, recordings) -> 
 
 
 def test_a_robot_runs_without_learning_and_without_torch(bench: Bench) -> None:
-    run = bench.launch("run.yaml", "plain", options=SMALL, timing="lockstep", rate_hz=200, steps=2000, selector="sequence",
+    run = bench.launch("run.yaml", "plain", options=SMALL, timing="lockstep", rate_hz=200, steps=1000, selector="sequence",
                        selector_options={"sequence": "double_move"})  # fmt: skip
     run.running()
     maps = {}
@@ -78,7 +78,7 @@ def test_a_robot_runs_without_learning_and_without_torch(bench: Bench) -> None:
     assert code == 0 and summary["outcome"] == "ended", output
     check_law(summary)
     assert maps and not any(maps.values())
-    assert summary["steps"] == 2000 and summary["samples"] == 0 and summary["scores"]["skill_copy_last"] is None
+    assert summary["steps"] == 1000 and summary["samples"] == 0 and summary["scores"]["skill_copy_last"] is None
     actions = _actions(bench, "plain")
     assert [a["action"] for a in actions[:6]] == [1, 1, 0, 1, 1, 0]
     assert "actions" in output and "timing" in output
@@ -136,7 +136,7 @@ nodes:
 def test_a_robot_of_ones_own_with_two_cameras_and_continuous_actions(bench: Bench) -> None:
     (bench.folder / "arm.py").write_text(OWN_ROBOT)
     (bench.folder / "arm.yaml").write_text(OWN_GRAPH)
-    done = bench.toddle("launch", "arm.yaml", "--name", "arm", "--time-limit", "10")
+    done = bench.toddle("launch", "arm.yaml", "--name", "arm", "--time-limit", "7")
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((bench.folder / "runs" / "arm" / "summary.json").read_bytes())
     check_law(summary)
