@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench import learning
+from bench import codecs, learning
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -15,7 +15,14 @@ RESULTS = Path(__file__).parent / "results"
 def cli(ctx: click.Context) -> None:
     """Measure; without a command, everything."""
     if ctx.invoked_subcommand is None:
+        ctx.invoke(codecs_command)
         ctx.invoke(learning_command)
+
+
+@cli.command("codecs")
+def codecs_command() -> None:
+    """Lossless codecs of frames: CPU time and size."""
+    codecs.measure(learning.recordings(), click.echo)
 
 
 @cli.command("learning")

@@ -65,8 +65,13 @@ def measure(name: str, seeds: int, results: Path, say: Callable[[str], None]) ->
     return all(reached) and lost == 0
 
 
+def recordings() -> Path:
+    """TODDLE_DATA, or the folder beside the project."""
+    return Path(os.environ.get("TODDLE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
 def _import(world: World, folder: Path, say: Callable[[str], None]) -> bool:
-    data = Path(os.environ.get("TODDLE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    data = recordings()
     if not (data / world.recording).is_dir():
         say(f"no recording {data / world.recording}: set TODDLE_DATA to the folder of recordings")
         return False

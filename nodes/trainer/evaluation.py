@@ -94,7 +94,7 @@ def evaluate(
             seen = group == "episodes learned from"
             batch = known if seen else windows_of(reader, checkpoint.spec, episodes, windows)
             if batch is not None:
-                rows.append(Row(name, group, seen, len(batch), score_transitions(predictor, batch, known)))
+                rows.append(Row(name, group, seen, len(batch), score_transitions(predictor, batch, None if seen else known)))
     return rows
 
 
