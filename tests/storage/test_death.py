@@ -75,7 +75,7 @@ def expect_frames():
     return look
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 50))])
 def test_kill_9_at_any_moment_loses_nothing_that_was_announced(tmp_path, expect_frames, seed):
     rng = random.Random(seed)
     path = tmp_path / "s"
