@@ -152,6 +152,7 @@ class RobotNode(Node):
         if played.action is not None:
             now_ns = time.time_ns()
             body = m.ActionTaken(action=played.action, by="recording", start_ns=now_ns, end_ns=now_ns, success=played.success)
+            self.statistics.action(played.action, 0.0, played.success, safe=False)
             self.publish("action", body, episode=self.progress.episode, step=self.progress.step)
         self.progress.advance()
         for mark in played.marks:

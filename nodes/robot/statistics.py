@@ -38,7 +38,8 @@ class Statistics:
         self._failed += not success
         self._safe += safe
         if self._space.discrete:
-            self._counts[self._space.choices.index(action)] += 1
+            if action in self._space.choices:  # a recording may hold others
+                self._counts[self._space.choices.index(action)] += 1
         else:
             self._values.append([action[name] for name in self._space.names])
 
