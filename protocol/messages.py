@@ -153,8 +153,39 @@ class TopicCount(Body, frozen=True, kw_only=True):
     end_known: bool = False
 
 
+class Gap(Body, frozen=True, kw_only=True):
+    """Numbers `first`..`last` of a topic that never came; `run` is the publisher's run id.
+
+    `after_ns` and `before_ns` are the wall clock times of the messages on both sides, 0 where there is none.
+    """
+
+    topic: str
+    run: str
+    first: int
+    last: int
+    after_ns: int = 0
+    before_ns: int = 0
+
+
+class Tail(Body, frozen=True, kw_only=True):
+    """A publisher that ended without its last word: what followed number `last` of this topic is unknown.
+
+    Its heartbeats told of numbers up to `told` (-1: of none).
+    """
+
+    topic: str
+    run: str
+    last: int
+    told: int = -1
+
+
 class Status(Body, frozen=True, kw_only=True):
-    """A heartbeat, 1 Hz: state, counters, and the last number of every topic this node publishes."""
+    """A heartbeat, 1 Hz: state, counters, and the last number of every topic this node publishes.
+
+    `gaps` and `tails` are the newest few of its reliable inputs; `silent` names inputs that have not been
+    heard for three heartbeats; `clock_jumps` counts jumps of its wall clock; `metrics_url` is where
+    Prometheus finds it.
+    """
 
     state: StateName
     kind: str
@@ -167,6 +198,11 @@ class Status(Body, frozen=True, kw_only=True):
     refused: dict[str, int] = {}
     loop_age_s: float = 0.0
     queue_bytes: int = 0
+    gaps: list[Gap] = []
+    tails: list[Tail] = []
+    silent: list[str] = []
+    clock_jumps: int = 0
+    metrics_url: str = ""
     final: bool = False
 
 
@@ -176,15 +212,6 @@ class LogRecord(Body, frozen=True, kw_only=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
     logger: str
     text: str
-
-
-class Gap(Body, frozen=True, kw_only=True):
-    """Numbers `first`..`last` of a topic that never came; `run` is the publisher's run id."""
-
-    topic: str
-    run: str
-    first: int
-    last: int
 
 
 class Committed(Body, frozen=True, kw_only=True):

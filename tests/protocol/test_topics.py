@@ -15,7 +15,7 @@ NODE_CLASSES = {
     "robot": "nodes.robot.node:RobotNode", "recorder": "nodes.recorder.node:RecorderNode", "trainer": "nodes.trainer.node:TrainerNode",
     "predictor": "nodes.predictor.node:PredictorNode", "viewer": "nodes.viewer.node:ViewerNode",
 }  # fmt: skip
-PARTS = {m.CameraInfo, m.ActionSpaceInfo, m.TopicCount, m.Gap}
+PARTS = {m.CameraInfo, m.ActionSpaceInfo, m.TopicCount, m.Gap, m.Tail}
 
 
 def test_every_body_has_exactly_one_row() -> None:
