@@ -35,7 +35,6 @@ def stop_on_signal(bus: Bus, interrupt: bool) -> None:
     def stop(signum: int, frame: FrameType | None) -> None:
         bus.stop_requested.set()
         bus.abandon()
-        bus.inbox.wake()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop if interrupt else signal.SIG_IGN)

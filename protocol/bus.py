@@ -6,10 +6,9 @@
     bus.publish("frame", Frame(), {"image/top": image}, episode=0, step=7)
     thing = bus.next(timeout_s=0.1)   # Message, ControlRequest or None
 
-All sockets live on one thread of their own, `protocol.bus_thread`. So heartbeats go on while the node's
-thread loads a model, a latest subscriber always holds the newest message however slow its handler is, and
-a stop request is seen at once. The two threads share the inbox, the ring and the outbox, each behind its
-own lock.
+The node's thread works the sockets itself while it waits or publishes; while it is away (it loads a model,
+it trains) a second thread does, `protocol.bus_thread`, so that heartbeats go on, a latest subscriber always
+holds the newest message, and a stop request is seen at once. One lock guards all they share.
 """
 
 import threading
@@ -25,16 +24,16 @@ from protocol.books import Books
 from protocol.bus_thread import BusThread
 from protocol.clock import NS_PER_S, Clock, SystemClock
 from protocol.control import ControlRequest
-from protocol.errors import ControlError, EncodeError
+from protocol.errors import BusClosed, ControlError, EncodeError
 from protocol.inbox import Inbox, Taken
 from protocol.messages import Array, Body, Envelope, Gap, Message, StateName, Status
-from protocol.outbox import Outbox
 from protocol.ring import Ring
 from protocol.topics import LATEST, RELIABLE, TOPICS, taken
 from protocol.wiring import Wiring
 
 NO_ARRAYS: Mapping[str, Array] = {}
 MAX_TEXT = 500
+WAIT_FOR_ROOM_S = 0.05
 
 
 class Bus:
@@ -51,13 +50,12 @@ class Bus:
         self.ring = Ring(wiring.ring_bytes)
         self.refused: dict[str, int] = {}
         self.lock = threading.RLock()
-        self.room = threading.Condition(self.lock)
-        self.outbox = Outbox()
         self._state = Status(state="starting", kind=wiring.kind)
         self._last_next_ns = self.clock.mono_ns()
         self._next_seq: dict[str, int] = {}
         self._abandoned = False
         self._drained: bool | None = None
+        self._handled: Taken | None = None
         for subscriber in wiring.subscribers:
             lanes = taken(wiring.kind, subscriber.kind)
             kinds = frozenset(kind for kind, lane in lanes.items() if lane == RELIABLE)
@@ -99,21 +97,19 @@ class Bus:
             self._thread.release()
             return True
         self._thread.leave_inputs()
-        for message in self.inbox.left_over():
-            with self.lock:
+        with self.lock:
+            for message in self.inbox.left_over():
                 self.books.drop(message.topic)
-        for request in self.inbox.left_requests():
+            requests = self.inbox.left_requests()
+            self._state = msgspec.structs.replace(self._state, state="stopped", final=True)
+        for request in requests:
             request.answer_unheard("has stopped")
-        self.set_state("stopped", final=True)
-        drained = self._thread.finish(drain_s)
-        self.inbox.close()
-        return drained
+        return self._thread.finish(drain_s)
 
     def abandon(self) -> None:
-        """Stop waiting for anybody: a blocked publish drops (and counts) instead. For forced stops."""
-        with self.room:
-            self._abandoned = True
-            self.room.notify_all()
+        """Stop waiting for anybody: a blocked publish drops (and counts) instead. For forced stops, also from a signal handler."""
+        self._abandoned = True
+        self._thread.wake()
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -151,25 +147,34 @@ class Bus:
     ) -> int:  # fmt: skip
         topic = f"{kind}/{self.wiring.name}"
         t_ns = self.clock.wall_ns() if t_ns is None else t_ns
-        with self.room:
-            blocks = self.wiring.on_full == "block"
-            while True:
-                seq = self._next_seq.get(topic, 0)
-                envelope = Envelope(
-                    topic=topic, source=self.wiring.name, run=self.run_id, seq=seq, t_ns=t_ns,
-                    mono_ns=self.clock.mono_ns(), session=self.session, episode=episode, step=step,
-                )  # fmt: skip
-                parts = codec.encode(Message(envelope=envelope, body=body, arrays=dict(arrays)))
-                kept = kind in self.ring.kinds
-                nbytes = sum(len(part) for part in parts)
-                if not (kept and blocks and wait) or self._abandoned or self.ring.has_room(nbytes):
-                    break
-                self.room.wait()  # another thread may publish on this topic meanwhile
-            if kept:
-                self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not blocks)
+        wait = wait and self._thread.worker != threading.get_ident()  # not while it deals with what has come
+        waits = wait and self.wiring.on_full == "block"
+        while (seq := self._try_to_publish(topic, kind, body, arrays, (episode, step, t_ns), waits)) is None:
+            self._thread.turn(WAIT_FOR_ROOM_S)
+        if wait and self._thread.due():
+            self._thread.turn(0)
+        return seq
+
+    def _try_to_publish(
+        self, topic: str, kind: str, body: Body, arrays: Mapping[str, Array],
+        place: tuple[int | None, int | None, int], waits: bool,
+    ) -> int | None:  # fmt: skip
+        """Number a message and send it; None when there is no room for it and it is to wait."""
+        episode, step, t_ns = place
+        with self.lock:
+            seq = self._next_seq.get(topic, 0)
+            envelope = Envelope(
+                topic=topic, source=self.wiring.name, run=self.run_id, seq=seq, t_ns=t_ns,
+                mono_ns=self.clock.mono_ns(), session=self.session, episode=episode, step=step,
+            )  # fmt: skip
+            parts = codec.encode(Message(envelope=envelope, body=body, arrays=arrays))
+            if kind in self.ring.kinds:
+                nbytes = sum(map(len, parts))
+                if waits and not self._abandoned and not self.ring.has_room(nbytes):
+                    return None
+                self.ring.append(topic, seq, parts, drop_needed=self._abandoned or self.wiring.on_full != "block")
             self._next_seq[topic] = seq + 1
-            self.outbox.put(topic, parts, TOPICS[kind].keep)
-        self._thread.wake()
+            self._thread.send(topic, parts)
         return seq
 
     def set_state(
@@ -180,8 +185,7 @@ class Bus:
         given = {"state": state, "detail": _text(detail), "outcome": _text(outcome), "final": final}
         with self.lock:
             self._state = msgspec.structs.replace(self._state, **{key: value for key, value in given.items() if value is not None})
-        self._thread.send_status.set()
-        self._thread.wake()
+        self._thread.beat_now.set()
 
     @property
     def state(self) -> StateName:
@@ -189,9 +193,9 @@ class Bus:
 
     def status(self) -> Status:
         """The heartbeat as it would be sent now."""
-        confirmed = self._thread.publishing.confirmed()
         declared = {subscriber.name for subscriber in self.wiring.subscribers}
         with self.lock:
+            confirmed = self._thread.publishing.confirmed()
             return msgspec.structs.replace(
                 self._state,
                 confirmed=sorted(confirmed),
@@ -212,18 +216,36 @@ class Bus:
         bus thread died of, if it died.
         """
         self._last_next_ns = self.clock.mono_ns()
-        self._thread.acknowledge()
         until_s = time.monotonic() + timeout_s
+        looked = False
         while True:
-            thing = self.inbox.take(max(until_s - time.monotonic(), 0))
+            with self.lock:
+                thing = self._take()
+            if thing is not None:
+                return thing
+            left_s = until_s - time.monotonic()
+            if looked and left_s <= 0:
+                return None
+            self._thread.turn(max(left_s, 0.0))
+            looked = True
+
+    def _take(self) -> Message | ControlRequest | None:
+        handled, self._handled = self._handled, None
+        if handled is not None:
+            self._thread.subscribing.handled(handled)
+        while (thing := self.inbox.take()) is not None:
             if isinstance(thing, Taken):
-                self._thread.handled = thing
+                self._handled = thing
                 return thing.message
             if isinstance(thing, Message) and self._too_old(thing):
-                with self.lock:
-                    self.books.drop(thing.topic)
+                self.books.drop(thing.topic)
                 continue
             return thing
+        if self._thread.error is not None:
+            raise self._thread.error
+        if self._drained is not None:
+            raise BusClosed("the bus is closed")
+        return None
 
     def gaps(self) -> list[Gap]:
         """Every hole in the reliable topics this node takes."""
@@ -232,7 +254,8 @@ class Bus:
 
     def inputs_ended(self) -> bool:
         """Whether every input has said its final word and all it sent on the reliable lane has come."""
-        return self._thread.subscribing.inputs_ended() and self.inbox.reliable_empty()
+        with self.lock:
+            return self.inbox.reliable_empty and self._thread.subscribing.inputs_ended()
 
     def refuse(self, reason: str) -> None:
         """Count something that came and was no message."""
@@ -241,9 +264,8 @@ class Bus:
 
     def detach(self, name: str) -> None:
         """A subscriber will not come back: hold nothing for it."""
-        with self.room:
+        with self.lock:
             self.ring.depart(name)
-            self.room.notify_all()
 
     def request(self, peer: str, command: str, args: dict[str, Any] | None = None, timeout_s: float = 2.0) -> dict[str, Any]:
         """Ask another node; ControlError when it is unknown, refuses, or does not answer in time."""

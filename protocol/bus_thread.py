@@ -1,60 +1,76 @@
-"""The thread that owns a node's sockets; see `protocol.bus`, `protocol.publishing`, `protocol.subscribing`."""
+"""Who works a node's sockets; see `protocol.bus`, `protocol.publishing`, `protocol.subscribing`.
+
+The node's own thread does, while it waits in `Bus.next` or publishes: so a message goes from the socket to
+its handler without a change of threads. When that thread is away for long (it trains, it loads a model, it
+waits for a servo), this thread takes over, and it alone beats. All of it under `bus.lock`; only waiting
+is not. A ZeroMQ descriptor tells of news once, and an operation on the socket may swallow that word, so
+every turn looks at every socket and ends with asking whether something came meanwhile.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from protocol import sockets
+from protocol.codec import Buffer
 from protocol.control import parse_request
 from protocol.errors import DecodeError, ProtocolError
-from protocol.inbox import Taken
 from protocol.publishing import Publishing
 from protocol.subscribing import Subscribing
+from protocol.waiting import Waiter
 
 if TYPE_CHECKING:
     from protocol.bus import Bus
 
 HEARTBEAT_S = 1.0
-ACK_MAX_WAIT_S = 0.05
-LEAVE_S = 5.0
+AWAY_S = 0.02
+"""After so long without a turn by the node's thread, this one takes over."""
+PUBLISH_TURN_NS = 10_000_000
 MAX_WAITING_REQUESTS = 256
+
+Source = tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]
 
 
 class BusThread(threading.Thread):
-    """Runs until `finish`; everything it shares with the node's thread is locked by `bus.lock`."""
+    """Runs until `finish`."""
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(name="bus", daemon=True)
         self.bus = bus
         self.context: zmq.Context[Any] = zmq.Context()
-        self.send_status = threading.Event()
-        self.publishing = Publishing(bus, self.send_status)
+        self.beat_now = threading.Event()
+        self.publishing = Publishing(bus, self.beat_now)
         self.subscribing = Subscribing(bus)
-        self.handled: Taken | None = None
+        self.error: BaseException | None = None
+        self.worker: int | None = None
+        """The thread that deals with what has come, by its ident."""
         self._control: zmq.Socket[Any] | None = None
         self._wake_out, self._wake_in = sockets.wake_pair()
-        self._connect = threading.Event()
-        self._leave = threading.Event()
-        self._finish = threading.Event()
-        self._finished = threading.Event()
-        self._said_last = False
-        self._drained = False
-        self._deadline_ns = 0
+        self._waiter = Waiter()
+        self._sources: list[Source] = []
+        self._more = False
+        self._waiting = 0
+        self._turned_ns = 0
+        self._leaving = False
+        self._finished = False
         self._next_beat_ns = 0
 
-    # -- called from the node's thread ------------------------------------------------------------
+    # -- life -------------------------------------------------------------------------------------
 
     def bind(self) -> None:
-        """Bind the three endpoints; the thread is not running yet, so sockets may still move to it."""
+        """Bind the three endpoints."""
         try:
             self.publishing.bind(self.context)
             self._control = sockets.bind(self.context, zmq.ROUTER, self.bus.wiring.endpoints.control, 64)
         except ProtocolError:
             self.release()
             raise
+        self._list_sources()
 
     def release(self) -> None:
         """Let go of everything, for a thread that never ran."""
@@ -63,143 +79,173 @@ class BusThread(threading.Thread):
         self._wake_out.close()
 
     def connect_inputs(self) -> None:
-        self._connect.set()
-        self.wake()
-
-    def wake(self) -> None:
-        try:
-            self._wake_out.send(b"w")
-        except BlockingIOError:
-            pass  # plenty of wake-ups are waiting already
-        except OSError:
-            pass  # closed: nobody is left to wake
-
-    def acknowledge(self) -> None:
-        """What `next` returned last has been handled."""
-        item, self.handled = self.handled, None
-        if item is not None and self.subscribing.acknowledge(item):
-            self.wake()
+        with self.bus.lock:
+            self.subscribing.open(self.context)
+            self._list_sources()
 
     def leave_inputs(self) -> None:
-        """Take nothing more: no message arrives once this returns."""
-        self._leave.set()
-        self.wake()
-        self.subscribing.left.wait(LEAVE_S)
+        """Take nothing more."""
+        with self.bus.lock:
+            self._leaving = True
+            self.subscribing.leave()
+            self._list_sources()
 
     def finish(self, drain_s: float) -> bool:
-        """Let the thread deliver what it holds, at most `drain_s`, and end."""
-        self._deadline_ns = self.bus.clock.mono_ns() + int(drain_s * 1e9)
-        self._finish.set()
-        self.wake()
-        self._finished.wait(drain_s + 5)
-        return self._drained
+        """Say the last word, deliver what is held, at most `drain_s`, and close every socket; whether all was delivered."""
+        drained = self.error is None and self._deliver(drain_s)
+        self._finished = True
+        self.beat_now.set()
+        self.join()
+        with self.bus.lock:
+            self._sources = []
+            self.subscribing.leave()
+            self.publishing.close()
+            if self._control is not None:
+                self._control.close()
+            self._wake_in.close()
+            self._wake_out.close()
+        self.context.term()
+        return drained
 
-    # -- the thread -------------------------------------------------------------------------------
+    def _deliver(self, drain_s: float) -> bool:
+        clock = self.bus.clock
+        deadline_ns = clock.mono_ns() + int(drain_s * 1e9)
+        with self.bus.lock:
+            self._finished = True  # nothing follows the last word: it closes the books
+            self.bus.beat()
+        while True:
+            self.turn(0.01)
+            with self.bus.lock:
+                if self.bus.ring.drained():
+                    return True
+            if clock.mono_ns() > deadline_ns:
+                return False
+
+    def wake(self) -> None:
+        """Whoever waits looks around; also from a signal handler."""
+        with contextlib.suppress(OSError):  # plenty of wake-ups are waiting already, or nobody is left to wake
+            self._wake_out.send(b"w")
+
+    # -- turns ------------------------------------------------------------------------------------
+
+    def turn(self, timeout_s: float) -> None:
+        """Wait for something to come, at most `timeout_s`, and deal with all of it. For the node's thread."""
+        self._turned_ns = self.bus.clock.mono_ns()
+        self._waiting += 1
+        try:
+            self._wait_and_work(timeout_s)
+        finally:
+            self._waiting -= 1
+        self._turned_ns = self.bus.clock.mono_ns()
+
+    def send(self, topic: str, parts: list[Buffer]) -> None:
+        """A message that has just been published; `bus.lock` is held."""
+        self.publishing.send_latest(topic, parts)
+        self.publishing.feed_readers()
+        router = self.publishing.router
+        if sockets.readable(router):
+            self._more |= sockets.drain(router, self.publishing.on_reader, self.bus.refuse)
+        self._more |= sockets.readable(self.publishing.xpub)
+
+    def due(self) -> bool:
+        """Whether a thread that only publishes should look at the other sockets too."""
+        return self.bus.clock.mono_ns() - self._turned_ns > PUBLISH_TURN_NS
+
+    def reply(self, parts: list[Buffer]) -> None:
+        """Answer on the control endpoint."""
+        with self.bus.lock:
+            if self._control is not None and not self._control.closed:
+                sockets.send(self._control, parts)
+                self._more |= sockets.readable(self._control)
 
     def run(self) -> None:
-        poller = zmq.Poller()
         try:
-            self._loop(poller)
+            while not self._finished:
+                away_ns = self.bus.clock.mono_ns() - self._turned_ns
+                if self._waiting or away_ns < AWAY_S * 1e9:
+                    self.beat_now.wait(AWAY_S)
+                else:
+                    self._wait_and_work(AWAY_S)
+                self._beat()
         except BaseException as error:  # the node's thread must know, whatever it was
-            self.bus.inbox.fail(error)
-        finally:
-            self._end(poller)
+            self.error = error
+            self.bus.abandon()
+            self.wake()
 
-    def _loop(self, poller: zmq.Poller) -> None:
-        publishing, subscribing = self.publishing, self.subscribing
-        assert self._control is not None
-        for source in (publishing.xpub, publishing.router, self._control, self._wake_in.fileno()):
-            poller.register(source, zmq.POLLIN)
-        while not self._done():
-            if self._leave.is_set() and not subscribing.left.is_set():
-                subscribing.leave(poller)
-            elif self._connect.is_set() and not subscribing.opened and not self._leave.is_set():
-                subscribing.open(self.context, poller)
-            ready = dict(poller.poll(self._timeout_ms()))
-            if self._wake_in.fileno() in ready:
-                self._empty_wake_pair()
-            if self._control in ready:
-                sockets.drain(self._control, self._on_control, self.bus.refuse)
-            if publishing.xpub in ready:
-                sockets.drain(publishing.xpub, publishing.on_subscription, self.bus.refuse)
-            if publishing.router in ready:
-                sockets.drain(publishing.router, publishing.on_reader, self.bus.refuse)
-            if not subscribing.left.is_set():
-                subscribing.receive(ready)
-            self._beat()
-            self._send_replies()
-            publishing.send_latest()
-            publishing.feed_readers()
-            subscribing.acknowledge_upstream()
-
-    def _done(self) -> bool:
-        if not self._finish.is_set():
-            return False
+    def _wait_and_work(self, timeout_s: float) -> None:
+        if self._more:
+            timeout_s = 0.0
+        elif timeout_s > 0 and self.subscribing.owes:  # a pause: the best time to acknowledge
+            self._waiter.wait(0)
+            with self.bus.lock:
+                self._work()
+            return
+        self._waiter.wait(timeout_s)
         with self.bus.lock:
-            self._drained = not self.send_status.is_set() and not self.bus.outbox and self.bus.ring.drained()
-        return self._drained or self.bus.clock.mono_ns() > self._deadline_ns
+            self._work()
 
-    def _timeout_ms(self) -> int:
-        if self._finish.is_set():
-            return 10
-        until_beat = (self._next_beat_ns - self.bus.clock.mono_ns()) // 1_000_000
-        longest = ACK_MAX_WAIT_S if self.subscribing.owes() else HEARTBEAT_S
-        return int(max(0, min(until_beat, longest * 1000)))
+    def _work(self) -> None:
+        """Deal with all that has come; `bus.lock` is held."""
+        self.worker = threading.get_ident()
+        try:
+            self._take_and_feed()
+        finally:
+            self.worker = None
+
+    def _take_and_feed(self) -> None:
+        self._empty_wake_pair()
+        self._more = False
+        came = False
+        for socket, take in self._sources:
+            if sockets.readable(socket):
+                came = True
+                sockets.drain(socket, take, self.bus.refuse)
+        sent = self.publishing.feed_readers()
+        if not came:
+            sent = self.subscribing.acknowledge_upstream() or sent
+        if came or sent:
+            self._more = any(sockets.readable(socket) for socket, _ in self._sources)
+
+    def _list_sources(self) -> None:
+        """Every socket that may bring something, and who takes it."""
+        assert self._control is not None
+        self._sources = [
+            (self._control, self._on_control),
+            (self.publishing.xpub, self.publishing.on_subscription),
+            (self.publishing.router, self.publishing.on_reader),
+            *self.subscribing.sources(),
+        ]
+        self._waiter.watch((self._wake_in.fileno(), *(socket.FD for socket, _ in self._sources)))
+        self._more = True
+        self.wake()
 
     def _empty_wake_pair(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             while self._wake_in.recv(4096):
                 pass
-        except BlockingIOError:
-            pass
 
     def _beat(self) -> None:
         now = self.bus.clock.mono_ns()
-        if now < self._next_beat_ns and not self.send_status.is_set():
+        if now < self._next_beat_ns and not self.beat_now.is_set():
             return
-        self.send_status.clear()
+        self.beat_now.clear()
         self._next_beat_ns = now + int(HEARTBEAT_S * 1e9)
-        if not self._said_last:  # nothing follows the final status: it closes the books
-            self._said_last = self.bus.beat()
-
-    def _send_replies(self) -> None:
-        assert self._control is not None
         with self.bus.lock:
-            replies = self.bus.outbox.take_replies()
-        for parts in replies:
-            sockets.send(self._control, parts)
+            if not self._finished:
+                self.bus.beat()
 
     def _on_control(self, parts: list[memoryview]) -> None:
         if len(parts) != 2:
             raise DecodeError("control", f"{len(parts)} parts")
         identity = bytes(parts[0])
-
-        def send(payload: bytes) -> None:
-            with self.bus.lock:
-                self.bus.outbox.put_reply([identity, payload])
-            self.wake()
-
-        request = parse_request(bytes(parts[1]), send)
+        request = parse_request(bytes(parts[1]), lambda payload: self.reply([identity, payload]))
         if request.command == "detach":  # answered here: the node's thread may be waiting for room
             self.bus.detach(str(request.args.get("name")))
             request.reply()
             return
         if request.command == "stop":
             self.bus.stop_requested.set()
-        if self._leave.is_set() or self.bus.inbox.control_waiting() >= MAX_WAITING_REQUESTS:
-            request.answer_unheard("has stopped" if self._leave.is_set() else "is busy")
+        if self._leaving or self.bus.inbox.control_waiting >= MAX_WAITING_REQUESTS:
+            request.answer_unheard("has stopped" if self._leaving else "is busy")
             return
         self.bus.inbox.put_control(request)
-
-    def _end(self, poller: zmq.Poller) -> None:
-        """Close every socket; nobody waits for this thread any more."""
-        self.bus.abandon()
-        if not self.subscribing.left.is_set():
-            self.subscribing.leave(poller)
-        self.publishing.close()
-        if self._control is not None:
-            self._control.close()
-        self._wake_in.close()
-        self._wake_out.close()
-        self.context.term()
-        self._finished.set()

@@ -14,27 +14,41 @@ import msgspec
 import numpy as np
 
 from protocol.errors import DecodeError, EncodeError
-from protocol.messages import Array, Envelope, Message
+from protocol.messages import Array, Body, Envelope, Message
 from protocol.topics import TOPICS, Topic
 
 SCHEMA_VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
+MAX_TOPIC_BYTES = 256
 MAX_ARRAYS = 64
 MAX_DIMS = 8
 MAX_ITEMS = 8192
 """Of one list in a header: room for all that fits 64 KiB, and no room for one that only says it is long."""
 DTYPES = {name: np.dtype(name) for name in ("uint8", "uint16", "int32", "int64", "float16", "float32", "float64", "bool")}
+_DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 Buffer = bytes | memoryview
 
 
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Header[B: Body](msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The header as it stands on the wire."""
 
     v: int
     envelope: Envelope
-    body: dict[str, Any]
+    body: B
     arrays: list[tuple[str, str, list[int]]] = []
+
+
+class _Outgoing(msgspec.Struct, frozen=True):
+    """The same, of a message that is checked already."""
+
+    v: int
+    envelope: Envelope
+    body: Any
+    arrays: list[tuple[str, str, tuple[int, ...]]]
+
+
+_HEADERS: dict[str, type[Header[Any]]] = {kind: Header[row.body] for kind, row in TOPICS.items()}  # type: ignore[name-defined]
 
 
 def encode(message: Message) -> list[Buffer]:
@@ -47,40 +61,42 @@ def encode(message: Message) -> list[Buffer]:
 
 def encode_header(message: Message) -> bytes:
     """The msgpack header alone, checked against the limits of its topic."""
-    topic = _topic(message.topic, EncodeError)
+    name = message.envelope.topic
+    topic = _topic(name, EncodeError)
     described = []
     total = 0
     if len(message.arrays) > MAX_ARRAYS:
-        raise EncodeError(f"{message.topic}: {len(message.arrays)} arrays, the limit is {MAX_ARRAYS}")
-    for name, array in message.arrays.items():
-        if array.dtype != DTYPES.get(array.dtype.name):  # of another kind, or of another byte order
-            raise EncodeError(f"{message.topic}: array {name!r} has dtype {array.dtype}; the wire carries {', '.join(DTYPES)}")
+        raise EncodeError(f"{name}: {len(message.arrays)} arrays, the limit is {MAX_ARRAYS}")
+    for key, array in message.arrays.items():
+        dtype = _DTYPE_NAMES.get(array.dtype)
+        if dtype is None:  # of another kind, or of another byte order
+            raise EncodeError(f"{name}: array {key!r} has dtype {array.dtype}; the wire carries {', '.join(DTYPES)}")
         if array.ndim > MAX_DIMS:
-            raise EncodeError(f"{message.topic}: array {name!r} has {array.ndim} dimensions, the limit is {MAX_DIMS}")
-        described.append((name, array.dtype.name, array.shape))
+            raise EncodeError(f"{name}: array {key!r} has {array.ndim} dimensions, the limit is {MAX_DIMS}")
+        described.append((key, dtype, array.shape))
         total += array.nbytes
     if total > topic.max_bytes:
-        raise EncodeError(f"{message.topic}: {total} bytes of arrays, the limit of this topic is {topic.max_bytes}")
+        raise EncodeError(f"{name}: {total} bytes of arrays, the limit of this topic is {topic.max_bytes}")
     if not isinstance(message.body, topic.body):
-        raise EncodeError(f"{message.topic}: body is {type(message.body).__name__}, expected {topic.body.__name__}")
+        raise EncodeError(f"{name}: body is {type(message.body).__name__}, expected {topic.body.__name__}")
     try:
-        plain = {
-            "v": SCHEMA_VERSION,
-            "envelope": msgspec.to_builtins(message.envelope),
-            "body": msgspec.to_builtins(message.body, enc_hook=_number),
-            "arrays": described,
-        }
-        header = msgpack.packb(plain)
+        header = msgspec.msgpack.encode(_Outgoing(SCHEMA_VERSION, message.envelope, message.body, described), enc_hook=_number)
     except (TypeError, ValueError, OverflowError) as error:
-        raise EncodeError(f"{message.topic}: {error}") from None
+        raise EncodeError(f"{name}: {error}") from None
     if len(header) > MAX_HEADER_BYTES:
-        raise EncodeError(f"{message.topic}: header of {len(header)} bytes, the limit is {MAX_HEADER_BYTES}; large values belong in arrays")
-    return bytes(header)
+        raise EncodeError(f"{name}: header of {len(header)} bytes, the limit is {MAX_HEADER_BYTES}; large values belong in arrays")
+    return header
 
 
 def array_buffers(message: Message) -> list[memoryview]:
     """The raw bytes of each array, in the header's order; a copy only where an array is not contiguous."""
-    return [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in message.arrays.values()]
+    return [_bytes_of(array) for array in message.arrays.values()]
+
+
+def _bytes_of(array: Array) -> memoryview:
+    if array.dtype == np.uint8 and array.flags.c_contiguous:
+        return array.reshape(-1).data
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def decode(parts: Sequence[Buffer]) -> Message:
@@ -91,7 +107,7 @@ def decode(parts: Sequence[Buffer]) -> Message:
     if len(parts) < 2:
         raise DecodeError("parts", f"{len(parts)} parts, expected at least topic and header")
     try:
-        name = bytes(parts[0][:256]).decode()
+        name = str(parts[0][:MAX_TOPIC_BYTES], "utf-8")
     except UnicodeDecodeError:
         raise DecodeError("topic", "topic is not UTF-8") from None
     header = decode_header(parts[1])
@@ -100,8 +116,8 @@ def decode(parts: Sequence[Buffer]) -> Message:
     return assemble(header, parts[2:])
 
 
-def decode_header(data: Buffer) -> _Header:
-    """The checked header; what it says of arrays is not yet compared with any buffer."""
+def decode_header(data: Buffer) -> Header[Any]:
+    """The checked header with its typed body; what it says of arrays is not yet compared with any buffer."""
     if len(data) > MAX_HEADER_BYTES:
         raise DecodeError("header_size", f"header of {len(data)} bytes, the limit is {MAX_HEADER_BYTES}")
     try:
@@ -113,44 +129,47 @@ def decode_header(data: Buffer) -> _Header:
         raise DecodeError("msgpack", f"{type(error).__name__}: {error}"[:200]) from None
     if not isinstance(plain, dict) or plain.get("v") != SCHEMA_VERSION:
         version = plain.get("v") if isinstance(plain, dict) else None
-        raise DecodeError("version", f"schema version {version!r}, this toddle speaks {SCHEMA_VERSION}")
+        raise DecodeError("version", f"schema version {version!r}, this toddle speaks {SCHEMA_VERSION}"[:200])
+    envelope = plain.get("envelope")
+    name = envelope.get("topic") if isinstance(envelope, dict) else None
+    if not isinstance(name, str):
+        raise DecodeError("header", "it has no envelope with a topic")
+    _topic(name, DecodeError)
     try:
-        return msgspec.convert(plain, _Header, strict=True)
+        header: Header[Any] = msgspec.convert(plain, _HEADERS[name.partition("/")[0]], strict=True)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise DecodeError("header", str(error)[:200]) from None
+        text = str(error)
+        raise DecodeError("body" if "`$.body" in text else "header", f"{name}: {text}"[:200]) from None
+    return header
 
 
-def assemble(header: _Header, buffers: Sequence[Buffer]) -> Message:
+def assemble(header: Header[Any], buffers: Sequence[Buffer]) -> Message:
     """Join a checked header with its buffers; every length is compared before an array is made."""
     topic = _topic(header.envelope.topic, DecodeError)
     if len(header.arrays) != len(buffers):
         raise DecodeError("parts", f"{len(header.arrays)} arrays announced, {len(buffers)} buffers came")
     if len(buffers) > MAX_ARRAYS:
         raise DecodeError("parts", f"{len(buffers)} arrays, the limit is {MAX_ARRAYS}")
-    if sum(len(buffer) for buffer in buffers) > topic.max_bytes:
+    if sum(map(len, buffers)) > topic.max_bytes:
         raise DecodeError("size", f"{header.envelope.topic}: over the topic's limit of {topic.max_bytes} bytes")
     arrays: dict[str, Array] = {}
     for (name, dtype_name, shape), buffer in zip(header.arrays, buffers, strict=True):
         arrays[name] = _array(name, dtype_name, shape, buffer)
     if len(arrays) != len(buffers):
         raise DecodeError("arrays", "two arrays of one name")
-    try:
-        body = msgspec.convert(header.body, topic.body, strict=True)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise DecodeError("body", f"{header.envelope.topic}: {error}"[:200]) from None
-    return Message(envelope=header.envelope, body=body, arrays=arrays)
+    return Message(envelope=header.envelope, body=header.body, arrays=arrays)
 
 
 def _array(name: str, dtype_name: str, shape: list[int], buffer: Buffer) -> Array:
     dtype = DTYPES.get(dtype_name)
     if dtype is None:
         raise DecodeError("dtype", f"array {name[:40]!r} has dtype {dtype_name[:40]!r}, which is not allowed")
-    if len(shape) > MAX_DIMS or any(size < 0 for size in shape):
+    if len(shape) > MAX_DIMS or (shape and min(shape) < 0):
         raise DecodeError("shape", f"array {name[:40]!r} has shape {shape[:MAX_DIMS]}")
     if math.prod(shape) * dtype.itemsize != len(buffer):
         raise DecodeError("length", f"array {name[:40]!r} says {shape} {dtype_name}, its buffer has {len(buffer)} bytes")
     try:
-        array = np.frombuffer(buffer, dtype=dtype).reshape(shape)
+        array: Array = np.ndarray(shape, dtype, buffer)
     except (ValueError, OverflowError):  # an empty array with a size beyond any machine's
         raise DecodeError("shape", f"array {name[:40]!r} has an impossible shape") from None
     array.flags.writeable = False

@@ -4,6 +4,7 @@ A `Message` is an envelope (who, when, which number), a `body` of the type that 
 its topic, and named numpy arrays. Bodies are validated once, when a message is decoded.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -264,7 +265,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     envelope: Envelope
     body: Any
-    arrays: dict[str, Array] = {}
+    arrays: Mapping[str, Array] = {}
 
     @property
     def topic(self) -> str:

@@ -1,4 +1,4 @@
-"""The publishing side of the bus thread.
+"""The publishing side of a node's sockets. Not locked: `bus.lock` is held around every call.
 
 Latest lane: an XPUB. It drops what a full queue has no room for, so a subscriber that misses the number a
 heartbeat told asks for the newest again, by subscribing to `~again/<topic>`. Reliable lane: a ROUTER that
@@ -28,11 +28,11 @@ DATA, WHO = b"d", b"?"
 
 
 class Publishing:
-    """Used by the bus thread, but for `confirmed`."""
+    """An XPUB and a ROUTER; `beat_now` is set when a heartbeat should not wait."""
 
-    def __init__(self, bus: Bus, send_status: Event) -> None:
+    def __init__(self, bus: Bus, beat_now: Event) -> None:
         self.bus = bus
-        self._send_status = send_status
+        self._beat_now = beat_now
         self._newest: dict[str, list[Buffer]] = {}
         self._greeted: set[str] = set()
         self._identities: dict[bytes, str] = {}
@@ -46,20 +46,16 @@ class Publishing:
 
     def confirmed(self) -> set[str]:
         """Subscribers whose subscriptions have arrived, on every lane they take topics by."""
-        with self.bus.lock:
-            readers = self.bus.ring.readers
-            return {name for name in self._greeted if name not in readers or readers[name].connected}
+        readers = self.bus.ring.readers
+        return {name for name in self._greeted if name not in readers or readers[name].connected}
 
     # -- latest lane ------------------------------------------------------------------------------
 
-    def send_latest(self) -> None:
-        """Send what waits in the outbox."""
-        with self.bus.lock:
-            waiting = self.bus.outbox.take()
-        for topic, parts in waiting:
-            if LATEST in topic_of(topic).takers.values():
-                self._newest[topic] = parts
-            sockets.send(self.xpub, parts)
+    def send_latest(self, topic: str, parts: list[Buffer]) -> None:
+        """To all who have subscribed; dropped for those whose queue is full."""
+        if LATEST in topic_of(topic).takers.values():
+            self._newest[topic] = parts
+        sockets.send(self.xpub, parts)
 
     def on_subscription(self, parts: list[memoryview]) -> None:
         """`\\x01topic` or `\\x00topic` from the XPUB."""
@@ -71,32 +67,25 @@ class Publishing:
         if topic.startswith(AGAIN) and comes and (newest := self._newest.get(topic.removeprefix(AGAIN))):
             sockets.send(self.xpub, newest)  # who has it already drops it
         if topic.startswith(HELLO):
-            with self.bus.lock:
-                (self._greeted.add if comes else self._greeted.discard)(topic.removeprefix(HELLO))
+            (self._greeted.add if comes else self._greeted.discard)(topic.removeprefix(HELLO))
             for name, message in self._newest.items():
                 if comes and topic_of(name).latched:
                     sockets.send(self.xpub, message)
-            self._send_status.set()
+            self._beat_now.set()
 
     # -- reliable lane ----------------------------------------------------------------------------
 
-    def feed_readers(self) -> None:
-        """Send every reader what its window allows, and tell a waiting publisher that there may be room."""
+    def feed_readers(self) -> bool:
+        """Send every reader what its window allows; whether there was anything."""
+        fed = False
         for identity, name in list(self._identities.items()):
-            with self.bus.lock:
-                entries = list(self.bus.ring.to_send(name))
-            for entry in entries:
-                index = entry.index.to_bytes(8, "big")
-                if not sockets.send(self.router, [identity, DATA, index, *entry.parts]):
-                    self._lose_reader(identity, name)
+            for entry in self.bus.ring.to_send(name):
+                fed = True
+                if not sockets.send(self.router, [identity, DATA, entry.index.to_bytes(8, "big"), *entry.parts]):
+                    del self._identities[identity]
+                    self.bus.ring.disconnect(name)
                     break
-        with self.bus.room:
-            self.bus.room.notify_all()
-
-    def _lose_reader(self, identity: bytes, name: str) -> None:
-        self._identities.pop(identity, None)
-        with self.bus.lock:
-            self.bus.ring.disconnect(name)
+        return fed
 
     def on_reader(self, parts: list[memoryview]) -> None:
         """hello, ack or bye of a reliable subscriber."""
@@ -118,20 +107,17 @@ class Publishing:
             for old in [i for i, n in self._identities.items() if n == name]:
                 del self._identities[old]
             self._identities[identity] = name
-            with self.bus.lock:
-                self.bus.ring.join(name, kinds, resume if same_run else {})
-            self._send_status.set()
+            self.bus.ring.join(name, kinds, resume if same_run else {})
+            self._beat_now.set()
         elif self._identities.get(identity) != name:
             sockets.send(self.router, [identity, WHO])
         else:
             self._take_word(identity, name, verb, index if same_run else -1)
 
     def _take_word(self, identity: bytes, name: str, verb: str, index: int) -> None:
-        with self.bus.lock:
-            self.bus.ring.ack(name, index)
-            if verb == "bye":
-                self.bus.ring.depart(name)
+        self.bus.ring.ack(name, index)
         if verb == "bye":
+            self.bus.ring.depart(name)
             del self._identities[identity]
 
     def close(self) -> None:

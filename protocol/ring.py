@@ -9,26 +9,24 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from protocol.codec import Buffer
 from protocol.topics import TOPICS
 
-WINDOW_BYTES = 64 << 20
+WINDOW_BYTES = 8 << 20
 WINDOW_MESSAGES = 512
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One message: its place in the publisher's order, and its parts on the wire."""
 
     index: int
     topic: str
+    kind: str
     seq: int
     parts: list[Buffer]
     nbytes: int
-
-    @property
-    def kind(self) -> str:
-        return self.topic.partition("/")[0]
 
 
 @dataclass
@@ -63,15 +61,13 @@ class Ring:
         self._entries: deque[Entry] = deque()
         self._next_index = 0
         self._latched: dict[str, Entry] = {}
-
-    @property
-    def kinds(self) -> frozenset[str]:
+        self.kinds: frozenset[str] = frozenset()
         """Topic kinds that some reader takes; others need not be kept."""
-        return frozenset().union(*(reader.kinds for reader in self.readers.values()))
 
     def declare(self, name: str, kinds: frozenset[str]) -> None:
         """Expect a reader: what it has not been sent is held back for it, even before it comes."""
         self.readers[name] = Reader(name, kinds)
+        self.kinds |= kinds
 
     def has_room(self, nbytes: int) -> bool:
         """Whether `nbytes` more fit without dropping an entry that a reader has not acknowledged."""
@@ -98,7 +94,7 @@ class Ring:
             if not drop_needed and self._needed(self._entries[0]):
                 break
             self._drop_oldest()
-        self._entries.append(Entry(self._next_index, topic, seq, parts, nbytes))
+        self._entries.append(Entry(self._next_index, topic, topic.partition("/")[0], seq, parts, nbytes))
         self._next_index += 1
         self.nbytes += nbytes
 
@@ -106,6 +102,7 @@ class Ring:
         """A reader is here and wants, per topic, everything from `resume[topic]` (default 0) on."""
         reader = self.readers.setdefault(name, Reader(name, kinds))
         reader.kinds = kinds
+        self.kinds |= kinds
         reader.connected, reader.departed = True, False
         reader.resume = dict(resume)
         reader.next_index = self._first_index()

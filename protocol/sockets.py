@@ -59,17 +59,26 @@ def send(socket: zmq.Socket[Any], parts: list[Buffer]) -> bool:
     return True
 
 
-def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]) -> None:
-    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over."""
+def readable(socket: zmq.Socket[Any]) -> bool:
+    """Whether something waits in the socket."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]) -> bool:
+    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over.
+
+    Returns whether there may be more.
+    """
     for _ in range(DRAIN_MESSAGES):
         try:
             parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
-            return
+            return False
         try:
             handle([part.buffer for part in parts])
         except DecodeError as error:
             refuse(error.reason)
+    return True
 
 
 def refuse_remote(endpoint: str) -> None:

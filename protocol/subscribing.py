@@ -1,4 +1,4 @@
-"""The subscribing side of the bus thread.
+"""The subscribing side of a node's sockets. Not locked: `bus.lock` is held around every call.
 
 Latest lane: one SUB, drained at once, so the newest message is always at hand. Reliable lane: a DEALER per
 publisher, which says hello with the numbers it wants and acknowledges what its node has handled.
@@ -7,7 +7,7 @@ publisher, which says hello with the numbers it wants and acknowledges what its 
 from __future__ import annotations
 
 import contextlib
-import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,8 @@ from protocol.wiring import Peer
 if TYPE_CHECKING:
     from protocol.bus import Bus
 
-ACK_EVERY = 16
-ACK_BYTES = 256 * 1024
+ACK_EVERY = 64
+ACK_BYTES = 2 << 20
 BYE_LINGER_MS = 200
 
 
@@ -41,34 +41,36 @@ class _Upstream:
     run: str = ""
     handled: int = -1
     acked: int = -1
+    handled_bytes: int = 0
 
 
 class Subscribing:
-    """Used by the bus thread, but for `acknowledge` and `inputs_ended`."""
+    """A SUB, and a DEALER per publisher; `owes`: something was handled and is not acknowledged yet."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.left = threading.Event()
+        self.owes = False
         self._sub: zmq.Socket[Any] | None = None
         self._upstream: dict[str, _Upstream] = {}
         self._peers: dict[str, Peer] = {}
         self._last_words: dict[str, tuple[str, dict[str, int]]] = {}
 
-    # -- called from the node's thread ------------------------------------------------------------
+    # -- what the node has done -------------------------------------------------------------------
 
-    def acknowledge(self, item: Taken) -> bool:
-        """`item` has been handled; whether the publisher should hear of it at once."""
+    def handled(self, item: Taken) -> None:
+        """The node is done with `item`; its publisher hears of it in the next pause, or when there is much to tell."""
         upstream = self._upstream.get(item.peer)
         if upstream is None or upstream.run != item.message.envelope.run:
-            return False
+            return
         upstream.handled = item.index
-        many = item.index - upstream.acked >= ACK_EVERY or item.message.nbytes >= ACK_BYTES
-        return many or self.bus.inbox.reliable_empty()
+        upstream.handled_bytes += item.message.nbytes
+        self.owes = True
+        if item.index - upstream.acked >= ACK_EVERY or upstream.handled_bytes >= ACK_BYTES:
+            self._acknowledge(upstream)
 
     def inputs_ended(self) -> bool:
         """Whether every input has said its final word and everything it sent on the reliable lane came."""
-        with self.bus.lock:
-            return all(name in self._last_words and self._complete(name) for name in self._peers)
+        return all(peer.name in self._last_words and self._complete(peer.name) for peer in self.bus.wiring.inputs)
 
     def _complete(self, name: str) -> bool:
         run, last_seq = self._last_words[name]
@@ -77,18 +79,13 @@ class Subscribing:
             self.bus.books.complete(topic, run, last) for topic, last in last_seq.items() if topic.partition("/")[0] in upstream.kinds
         )
 
-    # -- the bus thread ---------------------------------------------------------------------------
+    # -- sockets ----------------------------------------------------------------------------------
 
-    @property
-    def opened(self) -> bool:
-        return self._sub is not None
-
-    def open(self, context: zmq.Context[Any], poller: zmq.Poller) -> None:
+    def open(self, context: zmq.Context[Any]) -> None:
         """Connect to every input; the publishers may come later."""
         wiring = self.bus.wiring
         self._peers = {peer.name: peer for peer in wiring.inputs}
         self._sub = sockets.subscriber(context, sockets.LATEST_HWM * 4)
-        poller.register(self._sub, zmq.POLLIN)
         for peer in wiring.inputs:
             lanes = taken(peer.kind, wiring.kind)
             kinds = [kind for kind, lane in lanes.items() if lane == LATEST]
@@ -101,47 +98,44 @@ class Subscribing:
             if kinds:
                 socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, 0)
                 self._upstream[peer.name] = _Upstream(peer, socket, kinds)
-                poller.register(socket, zmq.POLLIN)
 
-    def leave(self, poller: zmq.Poller) -> None:
+    def sources(self) -> Iterator[tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]]:
+        """Every open socket, and who takes what it brings."""
+        if self._sub is not None:
+            yield self._sub, self._on_latest
+        for upstream in self._upstream.values():
+            yield upstream.socket, partial(self._on_reliable, upstream)
+
+    def leave(self) -> None:
         """Nothing will be handled any more: say bye, so that no publisher waits for us."""
         upstreams, self._upstream = self._upstream, {}
         for upstream in upstreams.values():
             self._miss_the_rest(upstream)
             with contextlib.suppress(zmq.ZMQError):  # the other side may be gone already
                 self._say(upstream, {"t": "bye", "index": upstream.handled})
-            poller.unregister(upstream.socket)
             upstream.socket.close(BYE_LINGER_MS)
         if self._sub is not None:
-            poller.unregister(self._sub)
             self._sub.close()
-        self.left.set()
+            self._sub = None
 
     def _miss_the_rest(self, upstream: _Upstream) -> None:
         """What a publisher that has ended said it sent, and what never came, is lost."""
         run, last_seq = self._last_words.get(upstream.peer.name, ("", {}))
-        with self.bus.lock:
-            for topic, last in last_seq.items():
-                if topic.partition("/")[0] in upstream.kinds:
-                    self.bus.books.heard_end(topic, run, last)
+        for topic, last in last_seq.items():
+            if topic.partition("/")[0] in upstream.kinds:
+                self.bus.books.heard_end(topic, run, last)
 
-    def receive(self, ready: dict[Any, int]) -> None:
-        """Take what has come on both lanes."""
-        if self._sub is not None and self._sub in ready:
-            sockets.drain(self._sub, self._on_latest, self.bus.refuse)
-        for upstream in self._upstream.values():
-            if upstream.socket in ready:
-                sockets.drain(upstream.socket, partial(self._on_reliable, upstream), self.bus.refuse)
-
-    def owes(self) -> bool:
-        """Whether something that was handled is not acknowledged yet."""
-        return any(up.handled > up.acked for up in self._upstream.values())
-
-    def acknowledge_upstream(self) -> None:
+    def acknowledge_upstream(self) -> bool:
+        """Tell every publisher how far the node is; whether there was anything to tell."""
+        told, self.owes = self.owes, False
         for upstream in self._upstream.values():
             if upstream.handled > upstream.acked:
-                upstream.acked = upstream.handled
-                self._say(upstream, {"t": "ack", "index": upstream.acked})
+                self._acknowledge(upstream)
+        return told
+
+    def _acknowledge(self, upstream: _Upstream) -> None:
+        upstream.acked, upstream.handled_bytes = upstream.handled, 0
+        self._say(upstream, {"t": "ack", "index": upstream.acked})
 
     def _on_latest(self, parts: list[memoryview]) -> None:
         message = codec.decode(parts)
@@ -157,8 +151,7 @@ class Subscribing:
             keep = TOPICS[kind].keep
             pushed_out = self.bus.inbox.put_latest(message, keep)
             if pushed_out:
-                with self.bus.lock:
-                    self.bus.books.drop(message.topic, pushed_out)
+                self.bus.books.drop(message.topic, pushed_out)
 
     def _on_peer_status(self, peer: Peer, message: Message) -> None:
         """Greet a publisher that is new or has restarted; close the books of one that has ended."""
@@ -170,15 +163,14 @@ class Subscribing:
         elif upstream is not None:  # a publisher that lost sight of us answers with WHO
             self._say(upstream, {"t": "ack", "index": upstream.handled})
         self._ask_again(peer, message)
-        with self.bus.lock:
-            for topic, last_seq in status.last_seq.items():
-                self.bus.books.heard(topic, run, last_seq)
-            if not status.final:
-                self._last_words.pop(peer.name, None)
-            elif peer.name not in self._last_words:
-                # its final status is the last of its topic and not yet counted in itself
-                self._last_words[peer.name] = run, {**status.last_seq, message.topic: message.envelope.seq}
-                self._close_latest_books(peer)
+        for topic, last_seq in status.last_seq.items():
+            self.bus.books.heard(topic, run, last_seq)
+        if not status.final:
+            self._last_words.pop(peer.name, None)
+        elif peer.name not in self._last_words:
+            # its final status is the last of its topic and not yet counted in itself
+            self._last_words[peer.name] = run, {**status.last_seq, message.topic: message.envelope.seq}
+            self._close_latest_books(peer)
 
     def _ask_again(self, peer: Peer, message: Message) -> None:
         """What its heartbeat told and did not come before it found our queue full: the newest will do."""
@@ -187,8 +179,7 @@ class Subscribing:
         for topic, last_seq in message.body.last_seq.items():
             if lanes.get(topic.partition("/")[0]) != LATEST or topic == message.topic:
                 continue
-            with self.bus.lock:
-                missing = not self.bus.books.complete(topic, message.envelope.run, last_seq)
+            missing = not self.bus.books.complete(topic, message.envelope.run, last_seq)
             if missing:
                 self._sub.subscribe(AGAIN + topic)
                 self._sub.unsubscribe(AGAIN + topic)
@@ -211,7 +202,7 @@ class Subscribing:
         if message.topic.partition("/")[2] != upstream.peer.name or message.kind not in upstream.kinds:
             raise DecodeError("reliable", f"topic {message.topic!r} from {upstream.peer.name!r}")
         if not self._book(message):
-            upstream.acked = min(upstream.acked, index - 1)  # sent twice: it waits for a second word
+            upstream.acked, self.owes = min(upstream.acked, index - 1), True  # sent twice: it waits for a second word
             return
         if message.kind == "status" and message.body.final:
             self._close_reliable_books(upstream, message)
@@ -219,20 +210,17 @@ class Subscribing:
 
     def _close_reliable_books(self, upstream: _Upstream, message: Message) -> None:
         run = message.envelope.run
-        with self.bus.lock:
-            for topic, last_seq in message.body.last_seq.items():
-                if topic.partition("/")[0] in upstream.kinds and topic != message.topic:
-                    self.bus.books.heard_end(topic, run, last_seq)
-            self.bus.books.heard_end(message.topic, run, message.envelope.seq)
+        for topic, last_seq in message.body.last_seq.items():
+            if topic.partition("/")[0] in upstream.kinds and topic != message.topic:
+                self.bus.books.heard_end(topic, run, last_seq)
+        self.bus.books.heard_end(message.topic, run, message.envelope.seq)
 
     def _book(self, message: Message) -> bool:
-        with self.bus.lock:
-            return self.bus.books.arrive(message.topic, message.envelope.run, message.envelope.seq)
+        return self.bus.books.arrive(message.topic, message.envelope.run, message.envelope.seq)
 
     def _hello(self, upstream: _Upstream, run: str) -> None:
         upstream.run, upstream.handled, upstream.acked = run, -1, -1
-        with self.bus.lock:
-            resume = self.bus.books.next_seqs(run)
+        resume = self.bus.books.next_seqs(run)
         wanted = {t: n for t, n in resume.items() if t.partition("/")[2] == upstream.peer.name}
         self._say(upstream, {"t": "hello", "kinds": upstream.kinds, "resume": wanted})
 

@@ -1,0 +1,159 @@
+"""The bus beside bare pyzmq loops: latency at 30 Hz and frames per second at saturation, in one interleaved run.
+
+All loops of a cell (a frame size, a number of subscribers) live at the same time. At 30 Hz they send in turn, so that each
+frame of one has a neighbour of the other under the same load of the machine; at saturation they take turns of a second or
+two, and every ratio is of neighbouring turns.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bench.bus_peers import Phase, Setup
+
+SIZES = ((224, 224), (224, 448), (480, 640), (720, 1280))
+RATE_HZ = 30.0
+LOOPS = ("toddle", "nodrop", "acked")
+BARE = LOOPS[1:]
+
+
+@dataclass
+class Loop:
+    """A publisher and its subscribers."""
+
+    name: str
+    setup: Setup
+    pub: subprocess.Popen[str] = field(init=False)
+    subs: list[subprocess.Popen[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pub = self._start("pub", "pub")
+        self.subs = [self._start("sub", f"sub{index}") for index in range(self.setup.subscribers)]
+        assert self.pub.stdout is not None and self.pub.stdout.readline() == "ready\n", f"{self.name} has not started"
+
+    def _start(self, role: str, name: str) -> subprocess.Popen[str]:
+        setup = msgspec.json.encode(msgspec.structs.replace(self.setup, name=name)).decode()
+        argv = [sys.executable, "-m", "bench.bus_peers", f"{self.name}_{role}", setup]
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, phase: Phase) -> dict[str, Any]:
+        """One phase, to its end: what was sent, and what each subscriber got."""
+        assert self.pub.stdin is not None and self.pub.stdout is not None
+        self.pub.stdin.write(msgspec.json.encode(phase).decode() + "\n")
+        self.pub.stdin.flush()
+        sent = json.loads(self.pub.stdout.readline())
+        return {**sent, "subs": [json.loads(sub.stdout.readline()) for sub in self.subs if sub.stdout is not None]}
+
+    def end(self) -> None:
+        assert self.pub.stdin is not None
+        self.pub.stdin.close()
+        self.pub.wait(20)
+        for sub in self.subs:
+            try:
+                sub.wait(3 if self.name == "toddle" else 0)
+            except subprocess.TimeoutExpired:
+                sub.kill()
+                sub.wait()
+        for process in (self.pub, *self.subs):
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def measure(size: tuple[int, int], subscribers: int, frames: int, rounds: int, seconds: float) -> dict[str, Any]:
+    """One cell; per loop its latency at 30 Hz and its saturated speed, and the ratios to the bare loops."""
+    height, width = size
+    with tempfile.TemporaryDirectory(prefix="tb-") as folder:
+        loops = {}
+        for name in LOOPS:
+            place = Path(folder, name)
+            place.mkdir()
+            loops[name] = Loop(name, Setup(str(place), "", "", subscribers, height, width))
+        try:
+            slow = _at_rate(loops, frames)
+            fast = [{name: loop.run(Phase(100 + turn, seconds=seconds)) for name, loop in loops.items()} for turn in range(rounds)]
+        finally:
+            for loop in loops.values():
+                loop.end()
+    return {"size": f"{width}x{height}", "subscribers": subscribers, "at_30_hz": slow, "saturated": _saturated(fast)}
+
+
+def _at_rate(loops: dict[str, Loop], frames: int) -> dict[str, Any]:
+    for loop in loops.values():
+        loop.run(Phase(0, RATE_HZ, 30))  # warm
+    with ThreadPoolExecutor(len(loops)) as pool:
+        results = dict(zip(loops, pool.map(lambda loop: loop.run(Phase(1, RATE_HZ, frames)), loops.values()), strict=True))
+    found = {}
+    for name, result in results.items():
+        latencies = np.concatenate([sub["latency_ms"] for sub in result["subs"]])
+        found[name] = {
+            "p50_ms": float(np.percentile(latencies, 50)), "p99_ms": float(np.percentile(latencies, 99)), "frames": result["sent"],
+            "lost": sum(sub["lost"] for sub in result["subs"]) + sum(result["sent"] - sub["received"] for sub in result["subs"]),
+            "pub_cpu_ms": result["cpu_s"] / result["sent"] * 1000,
+            "sub_cpu_ms": statistics.mean(sub["cpu_s"] for sub in result["subs"]) / result["sent"] * 1000,
+        }  # fmt: skip
+    return found
+
+
+def _saturated(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in LOOPS:
+        fps = [statistics.median(sub["received"] / sub["wall_s"] for sub in one[name]["subs"]) for one in rounds]
+        lost = sum(one[name]["sent"] - sub["received"] for one in rounds for sub in one[name]["subs"])
+        found[name] = {"fps": fps, "median_fps": statistics.median(fps), "lost": lost}
+    for bare in BARE:
+        found["toddle"][f"of_{bare}"] = statistics.median(
+            a / b for a, b in zip(found["toddle"]["fps"], found[bare]["fps"], strict=True)
+        )  # fmt: skip
+    return found
+
+
+def bench(
+    say: Callable[[str], None],
+    results: Path,
+    *,
+    frames: int,
+    rounds: int,
+    seconds: float,
+    sizes: tuple[tuple[int, int], ...] = SIZES,
+    subscribers: tuple[int, ...] = (1, 4),
+) -> bool:
+    """The whole table; whether every target was reached."""
+    cells = []
+    say("| frame | subs | loop | p50 ms | p99 ms | pub CPU ms | sub CPU ms | fps saturated | ratio p50 | p99 | fps |")
+    say("|---|---|---|---|---|---|---|---|---|---|---|")
+    for count in subscribers:
+        for size in sizes:
+            cell = measure(size, count, frames, rounds, seconds)
+            cells.append(cell)
+            for line in _rows(cell):
+                say(line)
+    results.mkdir(exist_ok=True)
+    (results / "bus.json").write_text(json.dumps(cells, indent=1))
+    return True
+
+
+def _rows(cell: dict[str, Any]) -> list[str]:
+    slow, fast = cell["at_30_hz"], cell["saturated"]
+    rows = []
+    for name in LOOPS:
+        one, toddle = slow[name], slow["toddle"]
+        ratios = (
+            "- | - | -"
+            if name == "toddle"
+            else f"{toddle['p50_ms'] / one['p50_ms']:.2f} | {toddle['p99_ms'] / one['p99_ms']:.2f} | {fast['toddle'][f'of_{name}']:.2f}"
+        )
+        rows.append(
+            f"| {cell['size']} | {cell['subscribers']} | {name} | {one['p50_ms']:.2f} | {one['p99_ms']:.2f} | {one['pub_cpu_ms']:.2f} | {one['sub_cpu_ms']:.2f} "
+            f"| {fast[name]['median_fps']:.0f} | {ratios} |"
+        )  # fmt: skip
+    return rows
