@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from protocol.bus import Bus
 
 HEARTBEAT_S = 1.0
-AWAY_S = 0.02
+AWAY_S = 0.05
 """After so long without a turn by the node's thread, this one takes over."""
 PUBLISH_TURN_NS = 10_000_000
 MAX_WAITING_REQUESTS = 256
@@ -131,11 +131,13 @@ class BusThread(threading.Thread):
     def turn(self, timeout_s: float) -> None:
         """Wait for something to come, at most `timeout_s`, and deal with all of it. For the node's thread."""
         self._turned_ns = self.bus.clock.mono_ns()
-        self._waiting += 1
+        with self.bus.lock:
+            self._waiting += 1
         try:
             self._wait_and_work(timeout_s)
         finally:
-            self._waiting -= 1
+            with self.bus.lock:
+                self._waiting -= 1
         self._turned_ns = self.bus.clock.mono_ns()
 
     def send(self, topic: str, parts: list[Buffer]) -> None:
@@ -144,8 +146,10 @@ class BusThread(threading.Thread):
         self.publishing.feed_readers()
         router = self.publishing.router
         if sockets.readable(router):
-            self._more |= sockets.drain(router, self.publishing.on_reader, self.bus.refuse)
-        self._more |= sockets.readable(self.publishing.xpub)
+            sockets.drain(router, self.publishing.on_reader, self.bus.refuse)
+            self._more = True
+        elif sockets.readable(self.publishing.xpub):
+            self._more = True
 
     def due(self) -> bool:
         """Whether a thread that only publishes should look at the other sockets too."""
@@ -156,7 +160,7 @@ class BusThread(threading.Thread):
         with self.bus.lock:
             if self._control is not None and not self._control.closed:
                 sockets.send(self._control, parts)
-                self._more |= sockets.readable(self._control)
+                self._more = True
 
     def run(self) -> None:
         try:
@@ -166,6 +170,7 @@ class BusThread(threading.Thread):
                     self.beat_now.wait(AWAY_S)
                 else:
                     self._wait_and_work(AWAY_S)
+                self._acknowledge()
                 self._beat()
         except BaseException as error:  # the node's thread must know, whatever it was
             self.error = error
@@ -173,38 +178,23 @@ class BusThread(threading.Thread):
             self.wake()
 
     def _wait_and_work(self, timeout_s: float) -> None:
-        if self._more:
-            timeout_s = 0.0
-        elif timeout_s > 0 and self.subscribing.owes:  # a pause: the best time to acknowledge
-            self._waiter.wait(0)
-            with self.bus.lock:
-                self._work()
-            return
-        self._waiter.wait(timeout_s)
+        self._waiter.wait(0.0 if self._more else timeout_s)
         with self.bus.lock:
-            self._work()
+            self.worker = threading.get_ident()
+            try:
+                self._work()
+            finally:
+                self.worker = None
 
     def _work(self) -> None:
-        """Deal with all that has come; `bus.lock` is held."""
-        self.worker = threading.get_ident()
-        try:
-            self._take_and_feed()
-        finally:
-            self.worker = None
-
-    def _take_and_feed(self) -> None:
+        """Deal with all that has come."""
         self._empty_wake_pair()
         self._more = False
-        came = False
         for socket, take in self._sources:
             if sockets.readable(socket):
-                came = True
                 sockets.drain(socket, take, self.bus.refuse)
-        sent = self.publishing.feed_readers()
-        if not came:
-            sent = self.subscribing.acknowledge_upstream() or sent
-        if came or sent:
-            self._more = any(sockets.readable(socket) for socket, _ in self._sources)
+                self._more = True  # as long as something comes; what was sent meanwhile may have swallowed a word
+        self._more = self.publishing.feed_readers() or self._more
 
     def _list_sources(self) -> None:
         """Every socket that may bring something, and who takes it."""
@@ -223,6 +213,13 @@ class BusThread(threading.Thread):
         with contextlib.suppress(OSError):
             while self._wake_in.recv(4096):
                 pass
+
+    def _acknowledge(self) -> None:
+        """Tell publishers of what has been handled since they heard last."""
+        if self.subscribing.owes:
+            with self.bus.lock:
+                self.subscribing.acknowledge_upstream()
+                self._more = True
 
     def _beat(self) -> None:
         now = self.bus.clock.mono_ns()

@@ -17,7 +17,7 @@ import zmq
 from protocol import sockets
 from protocol.codec import Buffer
 from protocol.errors import DecodeError
-from protocol.topics import LATEST, TOPICS, topic_of
+from protocol.topics import LATEST, TOPICS, published_by, topic_of
 
 if TYPE_CHECKING:
     from protocol.bus import Bus
@@ -34,6 +34,11 @@ class Publishing:
         self.bus = bus
         self._beat_now = beat_now
         self._newest: dict[str, list[Buffer]] = {}
+        own = [(row, f"{row.kind}/{bus.wiring.name}") for row in published_by(bus.wiring.kind)]
+        self._kept = {topic for row, topic in own if LATEST in row.takers.values()}
+        self._topics = {topic for _, topic in own}
+        self._wanted: set[str] = set()
+        self._prefixes: set[str] = set()
         self._greeted: set[str] = set()
         self._identities: dict[bytes, str] = {}
 
@@ -53,9 +58,10 @@ class Publishing:
 
     def send_latest(self, topic: str, parts: list[Buffer]) -> None:
         """To all who have subscribed; dropped for those whose queue is full."""
-        if LATEST in topic_of(topic).takers.values():
+        if topic in self._kept:
             self._newest[topic] = parts
-        sockets.send(self.xpub, parts)
+        if topic in self._wanted or any(topic.startswith(prefix) for prefix in self._prefixes):
+            sockets.send(self.xpub, parts)
 
     def on_subscription(self, parts: list[memoryview]) -> None:
         """`\\x01topic` or `\\x00topic` from the XPUB."""
@@ -64,6 +70,9 @@ class Publishing:
             raise DecodeError("subscription", f"{len(data)} bytes")
         topic = data[1:].decode(errors="replace")
         comes = data[:1] == b"\x01"
+        if not topic.startswith((HELLO, AGAIN)):  # an XPUB tells of the first subscription, and of the last one's end
+            wanted = self._wanted if topic in self._topics else self._prefixes
+            (wanted.add if comes else wanted.discard)(topic)
         if topic.startswith(AGAIN) and comes and (newest := self._newest.get(topic.removeprefix(AGAIN))):
             sockets.send(self.xpub, newest)  # who has it already drops it
         if topic.startswith(HELLO):
@@ -81,7 +90,7 @@ class Publishing:
         for identity, name in list(self._identities.items()):
             for entry in self.bus.ring.to_send(name):
                 fed = True
-                if not sockets.send(self.router, [identity, DATA, entry.index.to_bytes(8, "big"), *entry.parts]):
+                if not sockets.send(self.router, [identity, DATA + entry.index.to_bytes(8, "big"), *entry.parts]):
                     del self._identities[identity]
                     self.bus.ring.disconnect(name)
                     break

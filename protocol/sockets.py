@@ -1,7 +1,7 @@
 """Binding and connecting, with the errors a person can act on."""
 
 import socket as stdlib_socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlparse
 
@@ -17,6 +17,11 @@ LATEST_HWM = 32
 CLOSE_LINGER_MS = 1000
 DRAIN_MESSAGES = 256
 """Taken from one socket before the others have their turn, heartbeats among them."""
+
+# pyzmq's outer layer costs as much as the rest of a small message's way: enumerations, and a look at every option
+_send, _receive, _get = zmq.backend.Socket.send, zmq.backend.Socket.recv, zmq.backend.Socket.get
+_NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.Socket[Any]:
@@ -48,10 +53,13 @@ def subscriber(context: zmq.Context[Any], hwm: int) -> zmq.Socket[Any]:
     return _connecting(context, zmq.SUB, hwm)
 
 
-def send(socket: zmq.Socket[Any], parts: list[Buffer]) -> bool:
+def send(socket: zmq.Socket[Any], parts: Sequence[Buffer]) -> bool:
     """Send without waiting; False when the other side has no room, or is gone."""
+    left = len(parts)
     try:
-        socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+        for part in parts:
+            left -= 1
+            _send(socket, part, _NOBLOCK_MORE if left else _NOBLOCK, len(part) < COPY_THRESHOLD_BYTES)
     except zmq.ZMQError as error:
         if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
             return False
@@ -61,24 +69,24 @@ def send(socket: zmq.Socket[Any], parts: list[Buffer]) -> bool:
 
 def readable(socket: zmq.Socket[Any]) -> bool:
     """Whether something waits in the socket."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(_get(socket, _EVENTS)) & _POLLIN)
 
 
-def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]) -> bool:
-    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over.
-
-    Returns whether there may be more.
-    """
+def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]) -> None:
+    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over."""
     for _ in range(DRAIN_MESSAGES):
         try:
-            parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            frame = _receive(socket, _NOBLOCK, False)
         except zmq.Again:
-            return False
+            return
+        parts = [frame.buffer]
+        while frame.more:
+            frame = _receive(socket, _NOBLOCK, False)
+            parts.append(frame.buffer)
         try:
-            handle([part.buffer for part in parts])
+            handle(parts)
         except DecodeError as error:
             refuse(error.reason)
-    return True
 
 
 def refuse_remote(endpoint: str) -> None:

@@ -58,7 +58,7 @@ class Subscribing:
     # -- what the node has done -------------------------------------------------------------------
 
     def handled(self, item: Taken) -> None:
-        """The node is done with `item`; its publisher hears of it in the next pause, or when there is much to tell."""
+        """The node is done with `item`; its publisher hears of it soon, at once when there is much to tell."""
         upstream = self._upstream.get(item.peer)
         if upstream is None or upstream.run != item.message.envelope.run:
             return
@@ -125,13 +125,12 @@ class Subscribing:
             if topic.partition("/")[0] in upstream.kinds:
                 self.bus.books.heard_end(topic, run, last)
 
-    def acknowledge_upstream(self) -> bool:
-        """Tell every publisher how far the node is; whether there was anything to tell."""
-        told, self.owes = self.owes, False
+    def acknowledge_upstream(self) -> None:
+        """Tell every publisher how far the node is."""
+        self.owes = False
         for upstream in self._upstream.values():
             if upstream.handled > upstream.acked:
                 self._acknowledge(upstream)
-        return told
 
     def _acknowledge(self, upstream: _Upstream) -> None:
         upstream.acked, upstream.handled_bytes = upstream.handled, 0
@@ -192,13 +191,14 @@ class Subscribing:
                 self.bus.books.heard_end(topic, run, last)
 
     def _on_reliable(self, upstream: _Upstream, parts: list[memoryview]) -> None:
-        if parts and bytes(parts[0]) == WHO:
+        word = bytes(parts[0][:16])
+        if word == WHO:
             self._hello(upstream, upstream.run)
             return
-        if len(parts) < 4 or bytes(parts[0]) != DATA or len(parts[1]) != 8:
+        if len(parts) < 3 or word[:1] != DATA or len(word) != 9:
             raise DecodeError("reliable", f"{len(parts)} parts")
-        index = int.from_bytes(parts[1], "big")
-        message = codec.decode(parts[2:])
+        index = int.from_bytes(word[1:], "big")
+        message = codec.decode(parts[1:])
         if message.topic.partition("/")[2] != upstream.peer.name or message.kind not in upstream.kinds:
             raise DecodeError("reliable", f"topic {message.topic!r} from {upstream.peer.name!r}")
         if not self._book(message):
