@@ -40,8 +40,8 @@ def edges(sketch: Sketch) -> list[Edge]:
     found = []
     for source, kind in sketch.nodes.items():
         for lane in (RELIABLE, LATEST):
-            for target, inputs in sketch.inputs.items():
-                lanes = taken(kind, sketch.nodes[target]) if source in inputs and target in sketch.nodes else {}
+            for target in sketch.nodes:
+                lanes = taken(kind, sketch.nodes[target]) if source in sketch.inputs.get(target, ()) else {}
                 if kinds := [topic for topic, its in lanes.items() if its == lane]:
                     found.append(Edge(source, target, lane, kinds))
     return found
