@@ -17,7 +17,7 @@ from toddle.attach import Attached, BadInput, attach, complete_run, named, runs_
 if TYPE_CHECKING:
     from toddle.drawing import Sketch
 
-LISTEN_S = 3.0
+LISTEN_S = 3.5
 
 
 @click.command()

@@ -19,7 +19,7 @@ from toddle.attach import Attached
 from toddle.drawing import HEALTH
 from toddle.measure import Rates, same_clock, size
 
-SILENT_S = 3.5
+SILENT_S = 3.0
 TAPPED = ("status", "metrics", "alarm")
 LINES = 5
 
@@ -57,7 +57,7 @@ class Overview:
 
     def __init__(self, at: Attached) -> None:
         self.rates = Rates()
-        self._at = at
+        self._at, self._begun_s = at, time.monotonic()
         self._board = Board(graph_of(at))
         self._alarms: deque[str] = deque(maxlen=LINES)
         self._weights: dict[str, tuple[int, float | None]] = {}
@@ -93,7 +93,7 @@ class Overview:
         return Look(run=self._at.table.run, nodes=nodes, topics=topics, alarms=list(self._alarms))
 
     def _node(self, view: NodeView, now_s: float, usage: tuple[float | None, float | None]) -> NodeLook:
-        silent = view.seen_s is not None and now_s - view.seen_s > SILENT_S and not view.final
+        silent = now_s - (view.seen_s or self._begun_s) > SILENT_S and not view.final
         status = view.status
         version, since_s = self._weights.get(view.name, (None, None))
         return NodeLook(

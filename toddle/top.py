@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from protocol.tap import Tap
     from toddle.overview import Overview
 
-ONCE_S = 3.0
+ONCE_S = 3.5
 DRAW_EVERY_S = 0.5
 WIDTH = 110
 
