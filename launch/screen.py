@@ -13,7 +13,7 @@ from launch.keys import HELP, Keys
 
 DRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 5.0
-COLOURS = {
+_COLOURS = {
     "running": "green", "ready": "cyan", "starting": "yellow", "restarting": "yellow", "paused": "magenta",
     "failed": "bold red", "stopped": "dim", "waiting": "dim", "stopping": "yellow",
     "ALARM": "bold red", "ERROR": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OVER": "green",
@@ -78,7 +78,7 @@ class LiveScreen:
     def say(self, line: Line) -> None:
         text = Text(clean(line.text))
         if line.level != "INFO":
-            text = Text.assemble((f"{line.level} ", COLOURS.get(line.level, "")), text)
+            text = Text.assemble((f"{line.level} ", _COLOURS.get(line.level, "")), text)
         with suppress(OSError):
             self._console.print(text)
 
@@ -115,7 +115,7 @@ def _row(view: NodeView, now_s: float) -> Iterator[Text]:
     rests = view.state in _AT_REST
     age = None if rests else view.age_s(now_s)
     yield Text(view.name)
-    yield Text(view.state, style=COLOURS.get(view.state, ""))
+    yield Text(view.state, style=_COLOURS.get(view.state, ""))
     yield Text("" if rests or view.rate_hz is None else f"{view.rate_hz:.1f}")
     yield Text("" if age is None else f"{age:.1f}", style="red" if age is not None and age > 5 else "")
     yield Text(f"{view.skipped:,}")
@@ -147,6 +147,11 @@ def questions(board: Board) -> list[str]:
     """What a node asks of a person now."""
     views = [*board.of_kind("predictor"), *board.of_kind("robot")]
     return [f"{v.name}: {v.status.detail}" for v in views if v.status and v.status.detail and v.state in ("running", "paused")]
+
+
+def colour(word: str) -> str:
+    """The style of a state or a level."""
+    return _COLOURS.get(word, "")
 
 
 def clock(seconds: float) -> str:

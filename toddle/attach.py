@@ -5,6 +5,7 @@ Nothing in a run's folder is written.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +77,10 @@ def named(run: str, runs: str | None) -> Attached:
 
     folder = root(runs)
     for path in (folder / run, Path(run)):
-        if (path / "graph.json").is_file():
+        if os.path.isfile(path / "graph.json"):
             return Attached(read_table(path / "graph.json"), path)
     if run.endswith(".json"):
-        at_home = (Path(run).parent / MARKER).is_file()
+        at_home = os.path.isfile(Path(run).parent / MARKER)
         return Attached(read_table(Path(run)), Path(run).parent if at_home else None)
     raise BadInput(f"no run '{run}' in {folder}{nearest(run, [path.name for path in _newest_first(folder)])}")
 

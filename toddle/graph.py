@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from toddle.attach import Attached, BadInput, attach, complete_run, named, runs_option
 
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
 LISTEN_S = 3.5
 
 
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Runs, and what else begins like it as a file."""
+    runs = [CompletionItem(name) for name in complete_run(ctx, param, incomplete)]
+    return runs or [CompletionItem(incomplete, type="file")]
+
+
 @click.command()
-@click.argument("what", metavar="[FILE|RUN]", required=False, shell_complete=complete_run)
+@click.argument("what", metavar="[FILE|RUN]", required=False, shell_complete=_complete)
 @click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Change an arg of the launch file.")
 @runs_option
 @click.option("--mermaid", "as_mermaid", is_flag=True, help="As a Mermaid flowchart.")

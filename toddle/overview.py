@@ -12,7 +12,7 @@ from rich.text import Text
 from launch.board import Board, NodeView
 from launch.graph import Graph
 from launch.schema import NodeSpec
-from launch.screen import COLOURS, clean
+from launch.screen import clean, colour
 from protocol.clock import NS_PER_S
 from protocol.tap import Heard
 from toddle.attach import Attached
@@ -161,7 +161,7 @@ def picture(look: Look) -> Group:
     for one in look.nodes:
         rests = one.state in ("stopped", "waiting", "silent")
         nodes.add_row(
-            one.node, Text(one.state, style=COLOURS.get(one.state, "bold red" if one.state == "silent" else "")),
+            one.node, Text(one.state, style="bold red" if one.state == "silent" else colour(one.state)),
             "" if rests else _figure(one.rate_hz, 1), _figure(one.age_s, 1), _figure(one.cpu_percent, 0), _figure(one.memory_mb, 0),
             f"{one.skipped:,}", Text(f"{one.lost:,}", style="bold red" if one.lost else ""), f"{one.refused:,}",
             size(one.queue_bytes) if one.queue_bytes else "0",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from toddle.cli import cli
 
 from ..live.conftest import Bench, Run, wait_for
 
-__all__ = ["Bench", "Run", "wait_for"]
+__all__ = ["Bench", "Run", "start", "wait_for"]
 
 
 @pytest.fixture
@@ -57,6 +59,13 @@ def somebody() -> int:
     return os.getppid()
 
 
+def start(run: Run, *arguments: str) -> subprocess.Popen[str]:
+    """A command that goes on, in a process of its own."""
+    env = {**os.environ, "TODDLE_RUNS": str(run.path.parent)}
+    command = [sys.executable, "-m", "toddle", *arguments]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A graph that runs; at its end its books must be whole."""
@@ -66,9 +75,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     try:
         run.running()
         yield run
+        lookers = [start(run, *words) for words in (("topic", "echo", "frame"), ("logs", "--follow"))]
+        for looker in lookers:
+            assert looker.stdout.readline()
         run.interrupt()
         code, output, summary = run.end()
         assert code == 0, output
+        for looker in lookers:
+            errors = looker.communicate(timeout=60)[1]
+            assert looker.returncode == 0 and "Traceback" not in errors, "who looks on ends with the run"
         for topic, subscribers in summary["topics"].items():
             for name, count in subscribers.items():
                 assert count["published"] == count["received"] + count["skipped"] + count["lost"], (topic, name, count)

@@ -42,6 +42,8 @@ def test_a_wrong_name_gets_the_nearest(toddle, made_up, tmp_path) -> None:
     one_line(toddle(tmp_path / "runs", "top", "--run", "dmeo"), "no run 'dmeo'", "did you mean 'demo'?")
     one_line(toddle(tmp_path / "runs", "graph", "dmeo"), "did you mean 'demo'?")
     one_line(toddle(tmp_path / "runs", "logs", "--run", "dmeo"), "did you mean 'demo'?")
+    one_line(toddle(tmp_path / "runs", "top", "--run", "x" * 5000), "no run 'xxx")
+    one_line(toddle(tmp_path / "runs", "top", "--run", "x" * 5000 + ".json"), "cannot be read: File name too long")
 
 
 def test_the_newest_of_several_is_taken_and_named(toddle, made_up, tmp_path, somebody, monkeypatch) -> None:

@@ -12,14 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import Run, wait_for
-
-
-def attach(run: Run, *arguments: str) -> subprocess.Popen[str]:
-    """A command that goes on, in a process of its own."""
-    env = {**os.environ, "TODDLE_RUNS": str(run.path.parent)}
-    command = [sys.executable, "-m", "toddle", *arguments]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+from .conftest import Run, start, wait_for
 
 
 def frames(run: Run) -> int:
@@ -170,7 +163,7 @@ def test_graph(toddle, runs) -> None:
 
 
 def test_logs_are_followed(runs, running) -> None:
-    following = attach(running, "logs", "recorder", "--follow", "--json")
+    following = start(running, "logs", "recorder", "--follow", "--json")
     try:
         assert "recording session shared" in json.loads(following.stdout.readline())["text"]
         with (running.path / "logs" / "recorder.stderr").open("a") as file:
@@ -184,7 +177,7 @@ def test_logs_are_followed(runs, running) -> None:
 
 def test_a_stopped_echo_holds_nobody_and_leaves_nothing(running) -> None:
     before, known = connections(running), untouched(running)
-    echo = attach(running, "topic", "echo", "frame", "--json")
+    echo = start(running, "topic", "echo", "frame", "--json")
     assert json.loads(echo.stdout.readline())["topic"] == "frame/robot"
     assert connections(running) == before + 1
     echo.send_signal(signal.SIGSTOP)
