@@ -13,7 +13,7 @@ from protocol.topics import NODE_KINDS, taken
 
 Kinds = Mapping[str, type[msgspec.Struct]]
 LAUNCHER = "launcher"
-_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")
+NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")
 
 
 def check(launch: Launch, kinds: Kinds) -> dict[str, msgspec.Struct | dict[str, Any]]:
@@ -21,7 +21,7 @@ def check(launch: Launch, kinds: Kinds) -> dict[str, msgspec.Struct | dict[str, 
     nodes = launch.spec.nodes
     for name, node in nodes.items():
         key = ("nodes", name)
-        if not _NAME.match(name) or name == LAUNCHER:
+        if not NAME.match(name) or name == LAUNCHER:
             raise launch.error(key, f"'{name}' cannot name a node: lower case letters, digits, - and _")
         if node.kind not in NODE_KINDS:
             text = f"unknown kind '{node.kind}' of node {name}{nearest(node.kind, NODE_KINDS)}"

@@ -59,13 +59,14 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """`graph.json` in a run folder: who is where, for those who join a running graph."""
+    """`graph.json` in a run folder: who is where and hears whom, for those who join a running graph."""
 
     run: str
     run_dir: str
     pid: int
     nodes: list[Peer]
     launcher: Peer
+    inputs: dict[str, list[str]] = {}
 
 
 def resolve(launch: Launch, kinds: Kinds) -> Graph:
@@ -113,4 +114,5 @@ def table(graph: Graph, wiring: dict[str, Wiring], pid: int) -> Table:
     """The endpoints table of a run."""
     own = wiring[LAUNCHER]
     launcher = Peer(LAUNCHER, LAUNCHER, own.endpoints)
-    return Table(run=own.run, run_dir=own.run_dir, pid=pid, nodes=own.inputs, launcher=launcher)
+    inputs = {name: node.inputs for name, node in graph.nodes.items()}
+    return Table(run=own.run, run_dir=own.run_dir, pid=pid, nodes=own.inputs, launcher=launcher, inputs=inputs)

@@ -72,7 +72,7 @@ def still_running(path: Path) -> int | None:
         table = msgspec.json.decode((path / "graph.json").read_bytes(), type=Table)
         written = (path / "graph.json").stat().st_mtime
         born = psutil.Process(table.pid).create_time()
-    except (OSError, msgspec.MsgspecError, psutil.Error):
+    except (OSError, msgspec.MsgspecError, psutil.Error, ValueError, RecursionError):  # a process number may be nonsense, too
         return None
     done = (path / "summary.json").exists()
     return table.pid if born <= written + 1 and not done and table.pid != os.getpid() else None

@@ -149,6 +149,11 @@ def questions(board: Board) -> list[str]:
     return [f"{v.name}: {v.status.detail}" for v in views if v.status and v.status.detail and v.state in ("running", "paused")]
 
 
+def colour(word: str) -> str:
+    """The style of a state or a level."""
+    return _COLOURS.get(word, "")
+
+
 def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}:{rest:02}"

@@ -4,15 +4,20 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md"]
-ELSEWHERE = ("toddle view graph.json",)  # needs a second machine
+ELSEWHERE = ("toddle view graph.json", "toddle top --run graph.json")  # need a second machine
+LISTENING = ("toddle top", "toddle topic ", "toddle graph")
+LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
 SHORT = ["--time-limit", "4"]
 NOT_INHERITED = ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")
@@ -39,11 +44,40 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = shlex.split(os.path.expandvars(command))
     if words[1] == "launch" and "--dry-run" not in words and "--time-limit" not in words:
         words += SHORT
+    if words[1] == "topic" and words[2] != "list":
+        words += ["--count", "2"]
     if "--time-limit" in words:
         words[words.index("--time-limit") + 1] = "6" if command == PREPARE else "4"
-    env = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
-    argv = [str(Path(sys.executable).with_name("toddle")), *words[1:]]
-    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(argv(words), cwd=folder, env=env(), capture_output=True, text=True, timeout=120, check=False)
+
+
+def argv(words: list[str]) -> list[str]:
+    return [str(Path(sys.executable).with_name("toddle")), *words[1:]]
+
+
+def env() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+
+
+@contextmanager
+def live(folder: Path, needed: bool) -> Iterator[None]:
+    """A graph that runs, for the commands that look at one."""
+    if not needed:
+        yield
+        return
+    shutil.rmtree(folder / "runs" / "live", ignore_errors=True)
+    shutil.rmtree(folder / "sessions" / "live", ignore_errors=True)
+    graph = subprocess.Popen(argv(shlex.split(LIVE)), cwd=folder, env=env(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert graph.stdout is not None
+        assert any(line.startswith("running ") for line in graph.stdout)
+        yield
+        graph.send_signal(signal.SIGINT)
+        graph.communicate(timeout=60)
+        assert graph.returncode == 0
+    finally:
+        graph.kill()
+        graph.communicate()
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -55,9 +89,10 @@ def test_the_commands_of_a_page_work_as_printed(page: str, workplace: Path, reco
         shutil.rmtree(workplace / "sessions" / session, ignore_errors=True)
     for name in [words[words.index("--name") + 1] for line in found if "--name" in (words := shlex.split(line))]:
         shutil.rmtree(workplace / "runs" / name, ignore_errors=True)
-    for command in found:
-        done = run(command, workplace)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    with live(workplace, any(command.startswith(LISTENING) for command in found)):
+        for command in found:
+            done = run(command, workplace)
+            assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
 def test_links_lead_somewhere() -> None:

@@ -10,6 +10,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "sessions": ("toddle.sessions:sessions", "List, show, verify and import recorded sessions."),
     "evaluate": ("toddle.evaluate:evaluate", "Score a run or a checkpoint against truth and baselines."),
     "view": ("toddle.view:view", "Look at a running graph or a recorded session."),
+    "topic": ("toddle.topic:topic", "List, print and measure the topics of a running graph."),
+    "top": ("toddle.top:top", "Watch the nodes of a running graph."),
+    "graph": ("toddle.graph:graph", "Draw a launch file or a running graph."),
+    "logs": ("toddle.logs:logs", "Read and follow the logs of a run."),
     "completion": ("toddle.completion:completion", "Print the completion script of a shell."),
 }
 """Verb to `module:attribute` and one line of help."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toddle.attach import complete_run
 from toddle.sessions import complete_session
 
 if TYPE_CHECKING:
@@ -18,16 +19,8 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 
 
-def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from launch.rundir import root
-
-    folder = root(ctx.params.get("runs"))
-    names = [path.parent.name for path in folder.glob("*/run.json")] if folder.is_dir() else []
-    return sorted(name for name in names if name.startswith(incomplete))
-
-
 @click.command()
-@click.argument("what", metavar="RUN|CHECKPOINT", shell_complete=_complete_run)
+@click.argument("what", metavar="RUN|CHECKPOINT", shell_complete=complete_run)
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...", shell_complete=complete_session)
 @click.option("--runs", type=click.Path(file_okay=False), is_eager=True, help="Where runs live; default: $TODDLE_RUNS or runs.")
 @click.option("--root", metavar="FOLDER", is_eager=True, help="Folder of sessions [TODDLE_SESSIONS or ./sessions].")

@@ -126,21 +126,25 @@ class Bench:
             timeout=DEADLINE_S,
         )
 
+    def end(self) -> None:
+        """Nothing that was launched is left."""
+        for run in self.runs:
+            children = run._children()
+            if run.process.poll() is None:
+                run.process.kill()
+            run.process.wait()
+            if run.process.stdout:
+                run.process.stdout.close()
+            for child in children:
+                if child.is_running():
+                    child.kill()
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path, [])
     yield made
-    for run in made.runs:
-        children = run._children()
-        if run.process.poll() is None:
-            run.process.kill()
-        run.process.wait()
-        if run.process.stdout:
-            run.process.stdout.close()
-        for child in children:
-            if child.is_running():
-                child.kill()
+    made.end()
 
 
 def check_law(summary: dict[str, Any], *, lost: bool = False) -> None:
