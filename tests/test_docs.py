@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md"]
+PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md", "docs/doctor.md"]
 ELSEWHERE = ("toddle view graph.json",)  # needs a second machine
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
 SHORT = ["--time-limit", "4"]

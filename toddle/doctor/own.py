@@ -53,6 +53,8 @@ def version(facts: OwnFacts) -> Finding:
 
 def launch_package(facts: OwnFacts) -> Finding:
     name = "launch package"
+    if facts.foreign == "nowhere":
+        return Finding(name, "problem", "missing: `toddle launch` cannot start", "python -m pip install -c constraints.txt -e .")
     ros = "/ros/" in facts.python_path or bool(facts.ros)
     if facts.foreign:
         found = (
