@@ -64,6 +64,22 @@ def test_no_torch_at_all(fake_module):
     assert [check(facts).verdict for check in torch.CHECKS] == ["note"] * 4
 
 
+TWO_GPUS = """
+from types import SimpleNamespace as Some
+__version__, version, device, get_num_threads = "9.9", Some(cuda="13.0", hip=None), lambda name: Some(type=name), lambda: 4
+properties = lambda index: Some(name=f"GPU {index}", total_memory=80 * 2**30)
+cuda = Some(is_available=lambda: True, device_count=lambda: 2, get_device_properties=properties, is_bf16_supported=lambda: True)
+backends = Some(mps=Some(is_available=lambda: False))
+"""
+
+
+def test_two_gpus(fake_module):
+    facts = torch.gather(env=fake_module("torch", TWO_GPUS))
+    assert (facts.version, facts.built_for, facts.threads) == ("9.9", "13.0", 4)
+    assert torch.gpu(facts).found == "GPU 0, 80 GB; GPU 1, 80 GB"
+    assert torch.bf16(facts).found == "by the GPU: training uses it"
+
+
 def test_an_nvidia_driver_without_a_torch_that_uses_it(fake_module, tmp_path):
     (tmp_path / "nvidia0").touch()
     facts = torch.gather(env=fake_module("torch", "raise ModuleNotFoundError(name='torch')"), dev=tmp_path)
@@ -162,6 +178,17 @@ def test_a_sessions_folder_that_cannot_be_written(monkeypatch, tmp_path):
     assert not disk.gather().sessions.writable
 
 
+def test_a_disk_that_fails_when_it_is_written_to(monkeypatch, tmp_path):
+    def measure(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(disk, "measure", measure)
+    monkeypatch.setenv("TODDLE_SESSIONS", str(tmp_path))
+    facts = disk.gather()
+    assert facts.failed == "Input/output error"
+    assert [disk.sessions_folder(facts).verdict, disk.sync_speed(facts).verdict] == ["problem", "note"]
+
+
 def test_a_container_has_less_than_its_machine(tmp_path):
     (tmp_path / "cpu.max").write_text("50000 100000\n")
     (tmp_path / "memory.max").write_text(f"{2**20}\n")
@@ -256,14 +283,16 @@ def test_packages_without_a_checkout(tmp_path):
 def test_keys_that_others_may_read(tmp_path, monkeypatch):
     keys = tmp_path / "keys"
     keys.mkdir(mode=0o700)
-    (keys / "mine").touch(mode=0o600)
+    (keys / "mine.key").touch(mode=0o600)
+    (keys / "mine.pub").touch()
+    (keys / "mine.pub").chmod(0o644)
     monkeypatch.setenv("TODDLE_KEYS", str(keys))
     monkeypatch.setenv("TODDLE_RUNS", str(tmp_path / "runs"))
     assert own.keys(own.gather("")).verdict == "ok"
-    (keys / "mine").chmod(0o640)
+    (keys / "mine.key").chmod(0o640)
     facts = own.gather("")
-    assert facts.open_keys == [str(keys / "mine")]
-    assert stat.S_IMODE((keys / "mine").stat().st_mode) == 0o640, "looked at, not changed"
+    assert facts.open_keys == [str(keys / "mine.key")]
+    assert stat.S_IMODE((keys / "mine.key").stat().st_mode) == 0o640, "looked at, not changed"
 
 
 def test_a_run_that_goes_on(tmp_path, monkeypatch):

@@ -116,6 +116,7 @@ CASES = [
     (machine.open_files, replace(MACHINE, files=256, files_hard=512), "warning", "only 256 | limits.conf"),
     (disk.sessions_folder, DISK, "ok", "/home/me/sessions"),
     (disk.sessions_folder, sessions_on("ext4", writable=False), "problem", "nothing can be written to /home/me/sessions | TODDLE_SESSIONS"),
+    (disk.sessions_folder, replace(DISK, failed="Input/output error"), "problem", "Input/output error | cd to a folder of yours"),
     (disk.runs_folder, DISK, "ok", "/home/me/sessions"),
     (disk.runs_folder, replace(DISK, runs=replace(PLACE, writable=False)), "problem", "nothing can be written | TODDLE_RUNS"),
     (disk.sessions_file_system, DISK, "ok", "ext4 on /home"),

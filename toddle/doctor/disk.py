@@ -47,11 +47,13 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class DiskFacts:
-    """`speed` is where sessions go, None when nothing could be written there. The GB are a recorder's defaults."""
+    """`speed` is where sessions go, None when nothing was written there, because of `failed` or for want of room. The GB
+    are a recorder's defaults."""
 
     sessions: Place
     runs: Place
     speed: Speed | None
+    failed: str = ""
     min_free_gb: float
     max_gb: float
 
@@ -64,8 +66,12 @@ def gather() -> DiskFacts:
     sessions, runs = place(sessions_root()), place(runs_root(None))
     config = RecorderConfig()
     enough = sessions.writable and sessions.free > GIB // 2
-    speed = measure(existing(Path(sessions.path))) if enough else None
-    return DiskFacts(sessions=sessions, runs=runs, speed=speed, min_free_gb=config.min_free_gb, max_gb=config.max_gb)
+    speed, failed = None, ""
+    try:
+        speed = measure(existing(Path(sessions.path))) if enough else None
+    except OSError as error:
+        failed = error.strerror or str(error)
+    return DiskFacts(sessions=sessions, runs=runs, speed=speed, failed=failed, min_free_gb=config.min_free_gb, max_gb=config.max_gb)
 
 
 def place(path: Path) -> Place:
@@ -114,17 +120,18 @@ def measure(folder: Path, budget_s: float = 0.5) -> Speed:
 
 
 def sessions_folder(facts: DiskFacts) -> Finding:
-    return _writable("sessions folder", facts.sessions, "TODDLE_SESSIONS")
+    return _writable("sessions folder", facts.sessions, "TODDLE_SESSIONS", facts.failed)
 
 
 def runs_folder(facts: DiskFacts) -> Finding:
     return _writable("runs folder", facts.runs, "TODDLE_RUNS")
 
 
-def _writable(name: str, where: Place, variable: str) -> Finding:
-    if where.writable:
+def _writable(name: str, where: Place, variable: str, failed: str = "") -> Finding:
+    if where.writable and not failed:
         return Finding(name, "ok", where.path)
-    return Finding(name, "problem", f"nothing can be written to {where.path}", f"cd to a folder of yours, or export {variable}=<folder>")
+    found = f"nothing can be written to {where.path}{f': {failed}' if failed else ''}"
+    return Finding(name, "problem", found, f"cd to a folder of yours, or export {variable}=<folder>")
 
 
 def sessions_file_system(facts: DiskFacts) -> Finding:

@@ -39,10 +39,12 @@ def gather(foreign: str) -> OwnFacts:
 
 
 def _open(keys: Path) -> list[str]:
-    """The folder and files of it that are not this user's alone."""
+    """What is not this user's alone: the folder, and files in it; public keys (`.pub`) may be read, not written."""
     if os.name != "posix" or not keys.exists():
         return []
-    return [str(path) for path in (keys, *sorted(keys.rglob("*"))) if path.stat().st_mode & 0o077 or path.stat().st_uid != os.getuid()]
+    found = ((path, path.stat()) for path in (keys, *sorted(keys.rglob("*"))))
+    barred = {".pub": 0o022}
+    return [str(path) for path, status in found if status.st_mode & barred.get(path.suffix, 0o077) or status.st_uid != os.getuid()]
 
 
 def version(facts: OwnFacts) -> Finding:
