@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+from toddle.cli import VERBS
+
 
 def toddle(*args: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -44,7 +46,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_help_names_every_verb() -> None:
     text = toddle("--help").stdout
-    for verb in ("launch", "sessions", "evaluate", "view", "topic", "top", "graph", "logs", "completion"):
+    for verb in VERBS:
         assert f"\n  {verb} " in text
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md"]
+PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md", "docs/doctor.md"]
 ELSEWHERE = ("toddle view graph.json", "toddle top --run graph.json")  # need a second machine
 LISTENING = ("toddle top", "toddle topic ", "toddle graph")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
