@@ -79,7 +79,7 @@ class Watch:
         if found and found.fatal:
             self.say("ALARM", f"{view.name} {found.text}: ending it")
             self._ended_s[view.name] = self._awake_s
-            self.fleet.end(view.name, found.text)
+            self.fleet.end(view.name, f"it {found.text}")
 
     def _press(self, name: str) -> None:
         if name in self._ended_s and self._awake_s - self._ended_s[name] > self.limits.term_s:

@@ -90,15 +90,15 @@ def test_a_thread_that_breaks_is_in_the_log(start: Callable[..., Any]) -> None:
 
 
 def test_a_flood_of_log_lines_is_held_back_and_counted(start: Callable[..., Any]) -> None:
-    run = start(GRAPH.format(params="flood: 100000, steps: 100", spec=""))
+    run = start(GRAPH.format(params="flood: 40000, steps: 100", spec=""))
     assert run.wait() == 0, run.text()
     log = run.path / "logs" / "robot.jsonl"
-    assert '"line 99999"' in log.read_text(), "the file has them all"
+    assert '"line 39999"' in log.read_text(), "the file has them all"
     topic = run.summary()["topics"]["log/robot"]["recorder"]
     said = [line for line in run.text().splitlines() if "log lines not sent" in line]
     held_back = sum(int(line.split()[2].replace(",", "")) for line in said)
-    assert topic["lost"] == 0 and topic["published"] + held_back >= 100000
-    assert held_back > 50000
+    assert topic["lost"] == 0 and topic["published"] + held_back >= 40000
+    assert held_back > 20000
     assert all(line.endswith("see logs/robot.jsonl") for line in said)
 
 

@@ -95,7 +95,7 @@ def test_a_hung_node_is_named_counted_ended_and_then_killed() -> None:
     stage.pass_time(1, status("running", 63.4))
     assert stage.said == ["ALARM t is alive but has made no progress for 63 s: ending it"]
     assert (stage.view.word, stage.view.troubles) == ("hung", {"hung": 1})
-    assert stage.fleet.ended == {"t": "is alive but has made no progress for 63 s"}
+    assert stage.fleet.ended == {"t": "it is alive but has made no progress for 63 s"}
     assert stage.killed == []
     stage.pass_time(6, status("running", 70.0))
     assert stage.killed == ["t"]
