@@ -211,10 +211,11 @@ def test_grandchildren_end_with_their_node(start: Callable[..., Any]) -> None:
 
 
 def test_kill_9_of_the_launcher_leaves_nobody(start: Callable[..., Any]) -> None:
-    run = start(pair())
+    """Neither a node that does not stop nor what a node has started."""
+    run = start(pair(robot="grandchild: true", recorder="ignore_stop: true"))
     run.says("running 0:")
-    pids = run.pids()
-    assert len(pids) == 2
+    pids = [*run.pids(), run.pid("robot", "grandchild")]
+    assert len(pids) == 3
     run.signal(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
     run.nobody_left(pids, 5)
