@@ -25,6 +25,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     last_words_s: float = 1.0
     ask_s: float = 1.0
     silent_s: float = 5.0
+    ready_s: float = 30.0
 
 
 @dataclass

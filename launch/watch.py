@@ -48,6 +48,7 @@ class Watch:
         self.graph, self.board, self.fleet, self.limits, self.say = graph, board, fleet, limits, say
         self._heard: dict[str, tuple[tuple[float, float | None], float]] = {}
         self._ended_s: dict[str, float] = {}
+        self._waits_s: dict[str, float] = {}
         self._awake_s = 0.0
         self._last_s: float | None = None
 
@@ -65,6 +66,7 @@ class Watch:
                 self._press(name)
             else:
                 self._look(view, self._awake_s - self._heard[name][1])
+                self._wait(view)
 
     def _look(self, view: NodeView, quiet_s: float) -> None:
         found = judge(view.status, quiet_s, self.graph.nodes[view.name], self.limits.silent_s)
@@ -80,6 +82,16 @@ class Watch:
             self.say("ALARM", f"{view.name} {found.text}: ending it")
             self._ended_s[view.name] = self._awake_s
             self.fleet.end(view.name, f"it {found.text}")
+
+    def _wait(self, view: NodeView) -> None:
+        """A node that is set up and waits for its subscribers says for whom, once."""
+        status = view.status
+        if status is None or status.state != "starting" or not status.missing or status.loop_age_s > MAX_STEP_S:
+            self._waits_s.pop(view.name, None)
+        elif self._awake_s - self._waits_s.setdefault(view.name, self._awake_s) > self.limits.ready_s:
+            self._waits_s[view.name] = float("inf")
+            whom = [f"{name} ({self.board.nodes[name].word})" if name in self.board.nodes else name for name in status.missing]
+            self.say("WARNING", f"{view.name} is set up and has waited {self.limits.ready_s:g} s for {', '.join(whom)}")
 
     def _press(self, name: str) -> None:
         if name in self._ended_s and self._awake_s - self._ended_s[name] > self.limits.term_s:

@@ -131,6 +131,16 @@ def test_a_launcher_that_slept_accuses_nobody() -> None:
     assert stage.said == []
 
 
+def test_a_node_that_waits_for_its_subscribers_says_for_whom() -> None:
+    stage = Stage()
+    waiting = msgspec.structs.replace(status("starting", 0.02), missing=["t", "launcher"])
+    stage.pass_time(29, waiting)
+    assert stage.said == []
+    stage.pass_time(400, waiting)
+    assert stage.said == ["WARNING t is set up and has waited 30 s for t (starting), launcher"]
+    assert not stage.fleet.ended
+
+
 def test_a_new_process_begins_anew() -> None:
     stage = Stage()
     stage.pass_time(10, status())
