@@ -22,7 +22,12 @@ class Line(NamedTuple):
 
 @dataclass
 class NodeView:
-    """One node as the launcher sees it. `state` is its own word, or the launcher's while it is silent."""
+    """One node as the launcher sees it. `state` is its own word, or the launcher's while it does not run.
+
+    `trouble` is the launcher's word for what is wrong with it now, `troubles` counts them: `starting` for
+    too long, `hung` (its heart beats, its loop does not come round), `silent` (no heartbeat at all).
+    `live_s` is when this process was set up.
+    """
 
     name: str
     kind: str
@@ -41,6 +46,10 @@ class NodeView:
     exit_codes: list[int] = field(default_factory=list)
     restarts: int = 0
     gone: bool = False
+    live_s: float | None = None
+    trouble: str = ""
+    troubles: dict[str, int] = field(default_factory=dict)
+    crashes: list[str] = field(default_factory=list)
     _counted: tuple[float, float] | None = None
 
     @property
@@ -61,6 +70,11 @@ class NodeView:
             return None
         return now_s - self.seen_s + self.status.loop_age_s
 
+    @property
+    def word(self) -> str:
+        """What a person should read as its state."""
+        return self.trouble or self.state
+
     def total(self, name: str) -> float:
         """A count of this process and of those before it."""
         return self.earlier.get(name, 0.0) + self.metrics.get(name, 0.0)
@@ -73,6 +87,7 @@ class NodeView:
             self.earlier[name] = self.total(name)
             self.metrics.pop(name, None)
         self.state, self.status, self.run, self.seen_s, self._counted = "starting", None, "", None, None
+        self.live_s, self.trouble = None, ""
 
     def take_status(self, message: Message, now_s: float) -> None:
         run = message.envelope.run
@@ -80,6 +95,8 @@ class NodeView:
             return
         status: Status = message.body
         self.run, self.status_seq, self.seen_s, self.status = run, message.envelope.seq, now_s, status
+        if self.live_s is None and status.state in LIVE:
+            self.live_s = now_s
         if not self.gone and self.state != "stopping":
             self.state = status.state
         self._measure(now_s)

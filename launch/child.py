@@ -64,6 +64,11 @@ class Child:
                     del self._seen[pid]
         return cpu, memory
 
+    def show_stacks(self) -> None:
+        """Have the process write where all its threads are to its standard error, see `nodes.process`."""
+        if hasattr(signal, "SIGUSR1") and self._popen.poll() is None:
+            self._popen.send_signal(signal.SIGUSR1)
+
     def terminate(self) -> None:
         """Ask the process itself to end (SIGTERM)."""
         if self._popen.poll() is None:

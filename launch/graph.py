@@ -7,7 +7,7 @@ import msgspec
 
 from launch.check import LAUNCHER, Kinds, check, start_order
 from launch.loader import Launch
-from launch.schema import NodeSpec
+from launch.schema import HANG_S, OTHER_HANG_S, NodeSpec
 from protocol.topics import Lane, taken
 from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 
@@ -81,8 +81,10 @@ def resolve(launch: Launch, kinds: Kinds) -> Graph:
 
 
 def _settled(node: NodeSpec, config: object) -> NodeSpec:
-    """The node with the policy for a full ring that its config asks for, where the file names none."""
-    return msgspec.structs.replace(node, on_full=node.on_full or getattr(config, "on_full", "block"))
+    """The node with what suits its kind and config where the file says nothing."""
+    on_full = node.on_full or getattr(config, "on_full", "block")
+    hang_s = HANG_S.get(node.kind, OTHER_HANG_S) if node.hang_s is None else node.hang_s
+    return msgspec.structs.replace(node, on_full=on_full, hang_s=hang_s)
 
 
 def wirings(graph: Graph, ends: dict[str, Endpoints], run: str, run_dir: Path) -> dict[str, Wiring]:

@@ -142,11 +142,7 @@ def _own_name() -> str:
 
 
 def _farewell(console: Console, summary: Summary, end: End, board: Board, path: Path) -> None:
-    try:
-        where = str(path.relative_to(Path.cwd()))
-    except ValueError:
-        where = str(path)
-    text = tell(summary, end.why, board.committed, where, board.metrics_of("robot"), _own_name())
+    text = tell(summary, end.why, board.committed, rundir.shown(path), board.metrics_of("robot"), _own_name())
     with suppress(OSError):
         console.print()
         console.print("\n".join(map(clean, text.splitlines())), markup=False, highlight=False, soft_wrap=True)

@@ -138,31 +138,16 @@ def resolved_file(graph: Graph) -> dict[str, Any]:
     return {**top, "nodes": nodes}
 
 
+def shown(path: Path) -> str:
+    """A path as a person here would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
-
-
-def last_words(path: Path, name: str, since_s: float = 0.0) -> str:
-    """The last error that a node logged since then, or the last line on its standard error."""
-    said = ""
-    for line in _tail(path / "logs" / f"{name}.jsonl"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if record.get("level") in ("ERROR", "CRITICAL") and record.get("t", 0) >= since_s:
-            said = str(record.get("text", ""))
-    lines = [said] if said else _tail(path / "logs" / f"{name}.stderr")
-    return lines[-1].strip()[:300] if lines else ""
-
-
-def _tail(path: Path, size: int = 64 * 1024) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - size, 0))
-            return file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        return []

@@ -6,6 +6,11 @@ import msgspec
 
 RestartPolicy = Literal["never", "on-failure", "always"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Patience = Annotated[float, msgspec.Meta(ge=0)]
+
+HANG_S = {"trainer": 300.0, "predictor": 120.0}
+"""What compiles or scores a model is long without progress; everybody else has `OTHER_HANG_S`."""
+OTHER_HANG_S = 60.0
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,7 +19,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class Restart(_Part, frozen=True, kw_only=True):
     """When a node that died starts again: waits double from `backoff_s` to `backoff_max_s`, and at most
-    `max` starts again fall inside `window_s`."""
+    `max` starts again fall inside `window_s`. The window counts the time in which the node ran: one that
+    never gets as far uses up its starts, however slowly it dies."""
 
     policy: RestartPolicy = "never"
     max: Annotated[int, msgspec.Meta(ge=0)] = 3
@@ -29,7 +35,9 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
     `inputs` names nodes; which of their topics are taken, and how, follows from the two kinds. `after`
     names nodes that must be ready before this one starts. A node with `required: false` may be missing.
     `on_full`: a node whose subscribers cannot keep up waits (`block`) or drops and counts (`count`);
-    null is what suits it: a real robot counts, everybody else waits.
+    null is what suits it: a real robot counts, everybody else waits. `start_s`: how long it may take to
+    be set up. `hang_s`: how long it may be without progress, or unheard, before it is ended and starts
+    again by its rule; null is what suits its kind. 0: for ever.
     """
 
     kind: str
@@ -44,6 +52,8 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
     ring_mb: Annotated[int, msgspec.Meta(ge=1)] = 256
     on_full: Literal["block", "count"] | None = None
     max_age_s: Positive = 2.0
+    start_s: Patience = 300.0
+    hang_s: Patience | None = None
 
     @property
     def restarts(self) -> Restart:

@@ -15,6 +15,7 @@ DRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 5.0
 _COLOURS = {
     "running": "green", "ready": "cyan", "starting": "yellow", "restarting": "yellow", "paused": "magenta",
+    "hung": "bold red", "silent": "red",
     "failed": "bold red", "stopped": "dim", "waiting": "dim", "stopping": "yellow",
     "ALARM": "bold red", "ERROR": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OVER": "green",
 }  # fmt: skip
@@ -115,7 +116,7 @@ def _row(view: NodeView, now_s: float) -> Iterator[Text]:
     rests = view.state in _AT_REST
     age = None if rests else view.age_s(now_s)
     yield Text(view.name)
-    yield Text(view.state, style=_COLOURS.get(view.state, ""))
+    yield Text(view.word, style=_COLOURS.get(view.word, ""))
     yield Text("" if rests or view.rate_hz is None else f"{view.rate_hz:.1f}")
     yield Text("" if age is None else f"{age:.1f}", style="red" if age is not None and age > 5 else "")
     yield Text(f"{view.skipped:,}")
@@ -167,4 +168,4 @@ def clean(text: str) -> str:
 def _short(view: NodeView) -> str:
     rate = "" if view.state in _AT_REST or view.rate_hz is None else f" {view.rate_hz:.1f} Hz"
     lost = f" LOST {view.lost}" if view.lost else ""
-    return f"{view.name} {view.state}{rate}{lost}"
+    return f"{view.name} {view.word}{rate}{lost}"

@@ -20,12 +20,12 @@ class Asks(Protocol):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long the launcher is patient, in seconds."""
 
-    first_status_s: float = 60.0
     stop_s: float = 10.0
     term_s: float = 5.0
     last_words_s: float = 1.0
     ask_s: float = 1.0
     silent_s: float = 5.0
+    ready_s: float = 30.0
 
 
 @dataclass
@@ -74,7 +74,8 @@ class Stopper:
         if stop.term_s is None and now_s - stop.first_s > self.limits.stop_s:
             self.say(f"{name} has not stopped within {self.limits.stop_s:g} s: terminating it")
             self.forced.append(name)
-            self._terminate(name, stop, now_s)
+            self._terminated(name, stop, now_s)
+            self.fleet.end(name, f"it had not stopped within {self.limits.stop_s:g} s")
         elif stop.term_s is not None and not stop.killed and now_s - stop.term_s > self.limits.term_s:
             self.say(f"{name} did not end when told to: killing it")
             stop.killed = True
@@ -96,6 +97,9 @@ class Stopper:
                 self._terminate(name, stop, now_s)
 
     def _terminate(self, name: str, stop: _Stop, now_s: float) -> None:
+        self._terminated(name, stop, now_s)
+        self.fleet.terminate(name)
+
+    def _terminated(self, name: str, stop: _Stop, now_s: float) -> None:
         stop.term_s = now_s
         self.terminated.add(name)
-        self.fleet.terminate(name)

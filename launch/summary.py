@@ -9,6 +9,7 @@ from launch.board import Board, NodeView
 from launch.supervisor import EXIT_DONE, EXIT_LOST, End, Outcome
 from protocol.messages import TopicCount
 
+TROUBLES = {"starting": "too long in starting", "hung": "alive without progress", "silent": "silent"}
 MARKS_S = (30, 60, 120, 240)
 
 
@@ -51,11 +52,17 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How a node's processes ended, oldest first (negative: the signal), and how often it was restarted."""
+    """How a node's processes ended, oldest first (negative: the signal), and how often it was restarted.
+
+    `troubles` counts how often it was `starting` too long, `hung` or `silent`. `crashes` are the reports,
+    from the run's folder on.
+    """
 
     kind: str
     exit_codes: list[int]
     restarts: int
+    troubles: dict[str, int] = {}
+    crashes: list[str] = []
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,8 +121,8 @@ def summarise(
         session=board.committed.session if board.committed else None, topics=topics,
         scores=_scores(trainer),
         scores_at=_marks(board), versions=versions, command=command,
-        nodes={v.name: NodeEnd(kind=v.kind, exit_codes=v.exit_codes, restarts=v.restarts) for v in board.nodes.values()},
-        notes=[*problems, *(f"{one} did not stop when asked and was ended" for one in forced), *_deaths(board)],
+        nodes={v.name: _node(v) for v in board.nodes.values()},
+        notes=[*problems, *(f"{one} did not stop when asked and was ended" for one in forced), *_troubles(board), *_deaths(board)],
     )  # fmt: skip
 
 
@@ -162,6 +169,17 @@ def _unsaid(board: Board) -> list[str]:
         if view.required and view.status is not None and not view.final
         and any(count.lane == "reliable" for count in view.status.counts.values())
     ]  # fmt: skip
+
+
+def _node(view: NodeView) -> NodeEnd:
+    return NodeEnd(
+        kind=view.kind, exit_codes=view.exit_codes, restarts=view.restarts, troubles=view.troubles, crashes=view.crashes
+    )  # fmt: skip
+
+
+def _troubles(board: Board) -> list[str]:
+    """Nodes that were alive and did not work."""
+    return [f"{view.name} was {TROUBLES[word]} {count} x" for view in board.nodes.values() for word, count in view.troubles.items()]
 
 
 def _deaths(board: Board) -> list[str]:

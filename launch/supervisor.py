@@ -13,12 +13,13 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from launch import keys
+from launch import crash, keys, rundir
 from launch.board import FINISHED, Board, Line, NodeView
 from launch.fleet import Exit, Fleet
 from launch.graph import Graph
 from launch.readiness import Readiness
 from launch.stopping import Asks, Limits, Stopper
+from launch.watch import Watch
 from protocol.control import ControlRequest
 from protocol.errors import ControlError
 from protocol.messages import Message
@@ -63,11 +64,11 @@ class Supervisor:
         self.bus, self.screen, self.clock = bus, screen, clock
         self.limits = limits or Limits()
         self.readiness = Readiness(graph, self.board, fleet, self._request)
+        self.watch = Watch(graph, self.board, fleet, self.limits, self._say)
         self.end: End | None = None
         self.forced: list[str] = []
         self._due: dict[str, float] = dict.fromkeys(graph.nodes, 0.0)
         self._failed_s: dict[str, float] = {}
-        self._silent: set[str] = set()
         self._measure_s = 0.0
         self._interrupts = 0
 
@@ -92,7 +93,9 @@ class Supervisor:
         for gone in self.fleet.reap(now, restart=True):
             self._exited(gone)
         self._start_due(now)
-        self._watch(now)
+        self.watch.step(now)
+        for name in self.fleet.alive:
+            self._outcome(self.board.nodes[name], now)
         if self.readiness.step(now):
             self.board.phase, self.board.started_s = "running", self.clock()
         self._look(now)
@@ -122,7 +125,7 @@ class Supervisor:
             request.reply()
             self.finish(End("stopped", why=f"{request.by} asked for it"))
         elif request.command == "status":
-            states = {name: view.state for name, view in self.board.nodes.items()}
+            states = {name: view.word for name, view in self.board.nodes.items()}
             request.reply({"phase": self.board.phase, "nodes": states})
         else:
             request.refuse(f"launcher: unknown command {request.command!r}; it knows status, stop")
@@ -138,16 +141,14 @@ class Supervisor:
     def _exited(self, gone: Exit) -> None:
         view = self.board.nodes[gone.name]
         self._listen(0.0)  # its last words may have come before its end was seen
-        how = _how(gone.code)
-        words = self.fleet.last_words(gone.name) if gone.code > 0 else ""
-        text = f"{gone.name} {how}{': ' + words if words else ''}"
+        text = self._told(gone)
         if gone.again_s is not None:
             view.state = "restarting"
             self._due[gone.name] = gone.again_s
-            self._say("WARNING", f"{text}; starts again in {gone.again_s - self.clock():.1f} s")
+            self._say("WARNING", text)
             return
         view.gone = True
-        view.state = "stopped" if gone.code in (EXIT_DONE, EXIT_LOST) else "failed"
+        view.state = "failed" if crash.crashed(gone) else "stopped"
         if view.state == "failed":
             self._say("ERROR" if view.required else "WARNING", text)
             if view.required:
@@ -155,22 +156,21 @@ class Supervisor:
                 self.finish(End("failed", code, text))
         elif view.required:
             said = view.status.outcome if view.status else ""
-            self.finish(End("learned" if said == "learned" else "ended", why=f"{gone.name} {how}"))
+            self.finish(End("learned" if said == "learned" else "ended", why=f"{gone.name} {crash.how(gone)}"))
 
-    def _watch(self, now: float) -> None:
-        """Nodes that never speak, have fallen silent, or have said how it ended."""
-        for name in self.fleet.alive:
-            view = self.board.nodes[name]
-            if view.status is None:
-                if now - self.fleet.started_s[name] > self.limits.first_status_s:
-                    self._say("ERROR", f"{name} has not said a word in {self.limits.first_status_s:g} s: killing it")
-                    self.fleet.kill(name)
-                continue
-            silent = view.seen_s is not None and now - view.seen_s > self.limits.silent_s
-            if silent and name not in self._silent:
-                self._say("WARNING", f"{name} has been silent for {self.limits.silent_s:g} s")
-            (self._silent.add if silent else self._silent.discard)(name)
-            self._outcome(view, now)
+    def _told(self, gone: Exit, when: str = "") -> str:
+        """One line about an end; about a crash it says what comes now and where the report is."""
+        words = self.fleet.written[gone.name].last_words() if gone.code > 0 and not gone.why else ""
+        text = f"{gone.name} {crash.how(gone)}{when}{': ' + words if words else ''}"
+        if gone.again_s is not None or gone.used_up is not None:
+            text = f"{text}; {crash.after(gone, self.clock())}"
+        if not crash.crashed(gone):
+            return text
+        try:
+            path = crash.report(self.fleet, self.board.nodes[gone.name], gone, self.clock())
+        except OSError as error:
+            return f"{text}; no report: {error}"
+        return f"{text}; see {rundir.shown(path)}"
 
     def _outcome(self, view: NodeView, now: float) -> None:
         outcome = view.status.outcome if view.status else ""
@@ -232,12 +232,14 @@ class Supervisor:
     def _ended(self, gone: Exit, ended_by_us: set[str]) -> None:
         view = self.board.nodes[gone.name]
         view.gone, view.state = True, "stopped"
-        if self._interrupts > 1 or gone.name in ended_by_us:
+        if self._interrupts > 1 or (gone.name in ended_by_us and not gone.why):
             return
-        if gone.code not in (EXIT_DONE, EXIT_LOST):
+        if crash.crashed(gone):
             view.state = "failed"
-            text = f"{gone.name} {_how(gone.code)} while stopping: {self.fleet.last_words(gone.name)}"
+            text = self._told(gone, " while stopping" if not gone.why else "")
             self._say("ERROR", text)
+            if gone.name in ended_by_us:
+                return
             if view.required:
                 self.finish(End("failed", gone.code if gone.code in PASSED_ON else EXIT_FAILED, text))
 
@@ -266,14 +268,3 @@ class Supervisor:
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
-
-
-def _how(code: int) -> str:
-    if code < 0:
-        try:
-            return f"was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was ended by signal {-code}"
-    return {0: "has ended", 2: "has a wrong configuration", 3: "has ended and lost something", 4: "is out of disk"}.get(
-        code, f"failed with exit code {code}"
-    )

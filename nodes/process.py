@@ -1,6 +1,8 @@
-"""What keeps a node from outliving its launcher, and how signals reach it."""
+"""What keeps a node from outliving its launcher, how signals reach it, and what it tells when it dies."""
 
+import atexit
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -12,11 +14,18 @@ from protocol.bus import Bus
 
 PR_SET_PDEATHSIG = 1
 PARENT_POLL_S = 0.5
-ORPHAN_GRACE_S = 8.0
+ORPHAN_GRACE_S = 3.0
+
+
+def show_stacks() -> None:
+    """Write all stacks to standard error when the process dies of a fault, and when SIGUSR1 asks where it hangs."""
+    faulthandler.enable()
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1)
 
 
 def die_with_parent() -> None:
-    """Stop this process when the launcher is gone, even if it was killed.
+    """Stop this process and all it has started when the launcher is gone, even if it was killed.
 
     Linux sends SIGTERM at once; a thread that watches the parent's pid serves other systems, and ends the
     process for good when it has not stopped within the grace time.
@@ -26,6 +35,7 @@ def die_with_parent() -> None:
         return
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    atexit.register(_end_group_of_orphan, parent)
     threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
 
 
@@ -45,4 +55,13 @@ def _watch(parent: int) -> None:
         time.sleep(PARENT_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_GRACE_S)
+    sys.stderr.write(f"the launcher (process {parent}) is gone, and this node had not stopped after {ORPHAN_GRACE_S:g} s; it was here:\n")
+    faulthandler.dump_traceback()
+    _end_group_of_orphan(parent)
     os._exit(1)
+
+
+def _end_group_of_orphan(parent: int) -> None:
+    """With the launcher gone, nobody else ends what this process has started."""
+    if os.getppid() != parent and hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)

@@ -201,6 +201,7 @@ class _Runner:
 
 def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
     """Run one node from the wiring file named on the command line, and exit with its code."""
+    process.show_stacks()
     process.die_with_parent()
     if len(sys.argv) != 2:
         sys.stderr.write("give the wiring file that `toddle launch` has written\n")
@@ -247,8 +248,8 @@ def run_node(node_class: type[Node], wiring: Wiring, config: Any, attached: bool
         node.exit_code = EXIT_FAILED
         bus.set_state(outcome="failed", detail="unexpected error, see its log")
     finally:
+        stop_logging()  # first: nothing follows the bus's final word
         drained = bus.close()
-        stop_logging()
     if node.exit_code == EXIT_DONE and (not drained or any(c.lost for c in bus.status().counts.values())):
         return EXIT_LOST
     return node.exit_code

@@ -150,6 +150,7 @@ class Bus:
         wait = wait and self._thread.worker != threading.get_ident()  # not while it deals with what has come
         waits = wait and self.wiring.on_full == "block"
         while (seq := self._try_to_publish(topic, kind, body, arrays, (episode, step, t_ns), waits)) is None:
+            self._last_next_ns = self.clock.mono_ns()  # who waits for others is not hung
             self._thread.turn(WAIT_FOR_ROOM_S)
         if wait and self._thread.due():
             self._thread.turn(0)

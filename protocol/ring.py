@@ -185,4 +185,14 @@ class Ring:
             self._latched[entry.topic] = entry
         for reader in self.readers.values():
             if not reader.departed and entry.kind in reader.kinds and entry.index >= reader.next_index:
-                reader.lost += 1
+                if reader.connected and TOPICS[entry.kind].latched:
+                    self._keep_newest(reader, entry)
+                else:
+                    reader.lost += 1
+
+    def _keep_newest(self, reader: Reader, entry: Entry) -> None:
+        """A reader that has joined and was not sent a latched message yet still gets the last one."""
+        for older in [one for one in reader.catch_up if one.topic == entry.topic]:
+            reader.catch_up.remove(older)
+            reader.lost += 1
+        reader.catch_up.append(entry)

@@ -3,10 +3,12 @@
 python tests/launch/standin.py WIRING
 """
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scores: dict[str, float] = {}
     mark_s: float = 0.0
     setup_s: float = 0.0
+    hang_after: int = 0
+    segfault_after: int = 0
+    flood: int = 0
+    break_thread: bool = False
     setup_fails: bool = False
     alarm: str = ""
 
@@ -78,9 +84,28 @@ class StandIn(Node):
         if self.config.alarm and self.count == 2:
             self.alarm("test", self.config.alarm)
         getattr(self, f"tick_{self.wiring.kind}")()
+        self._misbehave()
         if self.config.fail_after and self.count == self.config.fail_after:
             raise NodeError("broken on purpose", self.config.exit_code)
         return 1 / self.config.rate_hz
+
+    def _misbehave(self) -> None:
+        for number in range(self.config.flood if self.count == 2 else 0):
+            self.log.info("line %d", number)
+        if self.count == 2 and self.config.break_thread:
+            threading.Thread(target=lambda: [][1], name="helper").start()
+        if self.config.hang_after == self.count and self._first_time():
+            where_it_hangs()
+        if self.config.segfault_after == self.count and self._first_time():
+            self.log.warning("about to read what is not there")
+            ctypes.string_at(0)
+
+    def _first_time(self) -> bool:
+        """Whether no earlier process of this node has come here."""
+        mark = self.run_dir / "logs" / f"{self.name}.again"
+        found = mark.exists()
+        mark.touch()
+        return not found
 
     def close(self) -> None:
         if self.config.ignore_stop:
@@ -124,6 +149,10 @@ class StandIn(Node):
 
     def on_frame(self, message: Message) -> None:
         """Taken."""
+
+
+def where_it_hangs() -> None:
+    time.sleep(600)
 
 
 if __name__ == "__main__":

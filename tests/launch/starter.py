@@ -1,4 +1,4 @@
-"""Runs a launch file with stand-ins for nodes: `python starter.py FILE RUNS NAME [STOP_S TERM_S]`."""
+"""Runs a launch file with stand-ins for nodes: `python starter.py FILE RUNS NAME [STOP_S TERM_S SILENT_S]`."""
 
 import os
 import sys
@@ -12,9 +12,9 @@ from launch.stopping import Limits
 STANDIN = str(Path(__file__).with_name("standin.py"))
 
 
-def hooks(stop_s: float = 10.0, term_s: float = 5.0, first_status_s: float = 60.0) -> run.Hooks:
+def hooks(stop_s: float = 10.0, term_s: float = 5.0, silent_s: float = 5.0) -> run.Hooks:
     """The launcher's hooks with every node replaced by a stand-in."""
-    limits = Limits(stop_s=stop_s, term_s=term_s, first_status_s=first_status_s)
+    limits = Limits(stop_s=stop_s, term_s=term_s, silent_s=silent_s)
     return run.Hooks(argv=lambda name, wiring: [sys.executable, STANDIN, str(wiring)], limits=limits)
 
 

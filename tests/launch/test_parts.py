@@ -46,20 +46,34 @@ def count(published: int, received: int, skipped: int = 0, lost: int = 0, lane: 
 
 def test_back_off_doubles_up_to_its_limit_and_the_window_forgets() -> None:
     restarts = Restarts(Restart(policy="on-failure", max=4, window_s=60, backoff_s=0.5, backoff_max_s=2))
-    assert [restarts.due(1, 10.0) for _ in range(5)] == [10.5, 11.0, 12.0, 12.0, None]
-    assert restarts.due(1, 71.0) == 71.5
+    assert [restarts.due(1, 10.0, 0.0) for _ in range(5)] == [10.5, 11.0, 12.0, 12.0, None]
+    assert restarts.used_up(1)
+    assert restarts.due(1, 71.0, 61.0) == 71.5, "it ran well for longer than the window"
     assert restarts.count == 5
+
+
+def test_time_in_which_a_node_did_not_run_forgives_nothing() -> None:
+    """Else one that takes a minute to load and dies of it would load for ever."""
+    restarts = Restarts(Restart(policy="on-failure", max=2, window_s=60, backoff_s=1))
+    assert [restarts.due(1, now_s, 0.0) for now_s in (70.0, 140.0, 210.0)] == [71.0, 142.0, None]
 
 
 @pytest.mark.parametrize(
     ("policy", "code", "again"),
     [
         ("never", 1, False), ("never", 0, False), ("on-failure", 0, False), ("on-failure", 1, True), ("on-failure", -9, True),
-        ("always", 0, True), ("always", 2, False), ("on-failure", 2, False), ("always", 4, False), ("on-failure", 3, True),
+        ("always", 0, True), ("always", 2, False), ("on-failure", 2, False), ("always", 4, False), ("on-failure", 3, False),
     ],
 )  # fmt: skip
 def test_policies(policy: Any, code: int, again: bool) -> None:
-    assert (Restarts(Restart(policy=policy)).due(code, 0.0) is not None) is again
+    restarts = Restarts(Restart(policy=policy))
+    assert (restarts.due(code, 0.0, 0.0) is not None) is again
+    assert not restarts.used_up(code)
+
+
+def test_a_node_that_hung_has_failed_whatever_its_exit_code() -> None:
+    assert Restarts(Restart(policy="on-failure")).due(0, 0.0, 0.0, ended_by_us=True) is not None
+    assert Restarts(Restart(policy="never")).due(-9, 0.0, 0.0, ended_by_us=True) is None
 
 
 def test_environment_of_nodes() -> None:
@@ -318,13 +332,3 @@ def test_default_names_are_unique(tmp_path: Path) -> None:
     (tmp_path / first).mkdir()
     assert first.startswith("online-")
     assert rundir.default_name(Path("a/online.yaml"), tmp_path) != first
-
-
-def test_last_words_prefer_a_logged_error(tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "a.stderr").write_text("first\nlast line\n")
-    assert rundir.last_words(tmp_path, "a") == "last line"
-    (tmp_path / "logs" / "a.jsonl").write_text('{"t": 5, "level": "ERROR", "text": "no camera"}\nbroken\n')
-    assert rundir.last_words(tmp_path, "a") == "no camera"
-    assert rundir.last_words(tmp_path, "a", since_s=6) == "last line"
-    assert rundir.last_words(tmp_path, "b") == ""

@@ -85,13 +85,15 @@ def test_a_killed_node_starts_again_and_goes_on(start: Callable[..., Any], wait:
     run.says("running 0:")
     first = run.pid("robot")
     os.kill(first, signal.SIGKILL)
-    run.says("robot was ended by SIGKILL; starts again in 0.")
+    run.says("robot was ended by SIGKILL (perhaps out of memory: see dmesg); starts again in 0.")
     second = wait(lambda: (pid := run.pid("robot")) != first and pid, "a new process")
     assert psutil.pid_exists(second)
     run.says("robot running")
     run.signal(signal.SIGINT)
     assert run.wait() in (0, 3), run.text()
-    assert run.summary()["nodes"]["robot"] == {"kind": "robot", "exit_codes": [-9, 0], "restarts": 1}
+    assert run.summary()["nodes"]["robot"] == {
+        "kind": "robot", "exit_codes": [-9, 0], "restarts": 1, "troubles": {}, "crashes": ["crashes/robot-1.txt"],
+    }  # fmt: skip
     assert any("robot was started again 1 x" in note for note in run.summary()["notes"])
 
 
@@ -108,7 +110,13 @@ def test_a_killed_node_that_never_restarts_ends_the_run(start: Callable[..., Any
 def test_restarts_are_limited(start: Callable[..., Any]) -> None:
     run = start(pair(robot="fail_after: 2", robot_spec="restart: {policy: on-failure, max: 2, backoff_s: 0.05}"))
     assert run.wait() == 1, run.text()
-    assert run.summary()["nodes"]["robot"] == {"kind": "robot", "exit_codes": [1, 1, 1], "restarts": 2}
+    robot = run.summary()["nodes"]["robot"]
+    assert (robot["exit_codes"], robot["restarts"], len(robot["crashes"])) == ([1, 1, 1], 2, 3)
+    said = "robot failed with exit code 1: broken on purpose; its 2 restarts within 60 s are used up; see "
+    last = next(line for line in run.text().splitlines() if line.startswith(f"ERROR: {said}"))
+    assert last.endswith("crashes/robot-3.txt")
+    report = (run.path / "crashes" / "robot-3.txt").read_text()
+    assert "2 restarts before" in report and "ERROR robot: broken on purpose" in report
 
 
 @pytest.mark.parametrize("code", [2, 4])
@@ -180,14 +188,16 @@ def test_who_does_not_stop_is_ended_and_named(start: Callable[..., Any]) -> None
 
 
 def test_a_node_that_never_speaks_has_failed(start: Callable[..., Any]) -> None:
-    run = start(pair(robot="mute: true"), 1, 1, 2)
+    run = start(pair(robot="mute: true", robot_spec="start_s: 2"), 1, 1)
     assert run.wait() == 1, run.text()
-    assert "robot has not said a word in 2 s" in run.text()
+    assert "ALARM: robot is not set up after 2 s: ending it" in run.text()
+    assert run.summary()["nodes"]["robot"]["troubles"] == {"starting": 1}
 
 
 def test_a_slow_start_is_waited_for(start: Callable[..., Any]) -> None:
-    run = start(pair(robot="steps: 3", recorder="setup_s: 4"), 10, 5, 2)
+    run = start(pair(robot="steps: 3", recorder="setup_s: 4", recorder_spec="hang_s: 3"))
     assert run.wait() == 0, run.text()
+    assert run.summary()["nodes"]["recorder"]["troubles"] == {}
 
 
 def test_grandchildren_end_with_their_node(start: Callable[..., Any]) -> None:
@@ -201,13 +211,14 @@ def test_grandchildren_end_with_their_node(start: Callable[..., Any]) -> None:
 
 
 def test_kill_9_of_the_launcher_leaves_nobody(start: Callable[..., Any]) -> None:
-    run = start(pair())
+    """Neither a node that does not stop nor what a node has started."""
+    run = start(pair(robot="grandchild: true", recorder="ignore_stop: true"))
     run.says("running 0:")
-    pids = run.pids()
-    assert len(pids) == 2
+    pids = [*run.pids(), run.pid("robot", "grandchild")]
+    assert len(pids) == 3
     run.signal(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
-    run.nobody_left(pids, 15)
+    run.nobody_left(pids, 5)
 
 
 def test_alarms_and_warnings_are_shown(start: Callable[..., Any]) -> None:

@@ -107,7 +107,7 @@ class Bench:
 
     def launch(self, file: str, name: str, *options: str, **sets: Any) -> Run:
         given = [part for key, value in sets.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-        command = [sys.executable, "-m", "toddle", "launch", f"launch/{file}", "--name", name, *given, *options]
+        command = [sys.executable, "-m", "toddle", "launch", str(Path("launch", file)), "--name", name, *given, *options]
         process = subprocess.Popen(command, cwd=PROJECT, env=self.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.runs.append(Run(name, self.folder, process))
         return self.runs[-1]

@@ -1,13 +1,15 @@
 """Faults in a real graph: killed nodes, a killed launcher, Ctrl-C."""
 
+import random
 import signal
+import threading
 
 import psutil
 import pytest
 
 from storage.verify import verify
 
-from .conftest import SMALL, Bench, Run, check_law, wait_for
+from .conftest import PROJECT, SMALL, Bench, Run, check_law, wait_for
 
 FAST = {"options": SMALL, "timing": "lockstep", "rate_hz": 100, "viewer": True}
 
@@ -25,19 +27,32 @@ def _back(run: Run, name: str, old_pid: int) -> None:
     wait_for(lambda: (node := run.node(name)) and node.pid != old_pid and run.status(name).get("state") == "running", f"{name} is back")
 
 
+def _goes_on(run: Run) -> None:
+    """Frames go on from the robot to the recorder."""
+
+    def received() -> int:
+        return int(run.status("recorder").get("counts", {}).get("frame/robot", {}).get("received", 0))
+
+    seen = received()
+    wait_for(lambda: received() > seen + 30, "it goes on")
+
+
 @pytest.mark.parametrize("victim", ["recorder", "predictor", "viewer", "robot"])
 def test_a_killed_node_comes_back_and_the_session_is_whole(bench: Bench, victim: str) -> None:
     run = bench.launch("run.yaml", "hurt", **FAST)
     run.running()
     wait_for(lambda: run.status("recorder").get("counts", {}).get("frame/robot", {}).get("received", 0) > 30, "frames are recorded")
-    pid = _kill(run, victim)
-    _back(run, victim, pid)
-    seen = run.status("recorder").get("counts", {}).get("frame/robot", {}).get("received", 0)
-    wait_for(lambda: run.status("recorder").get("counts", {}).get("frame/robot", {}).get("received", 0) > seen + 30, "it goes on")
+    for _ in range(2):
+        pid = _kill(run, victim)
+        _back(run, victim, pid)
+        _goes_on(run)
     run.interrupt()
     code, output, summary = run.end()
     assert code in (0, 3), output
-    assert summary["nodes"][victim]["exit_codes"][0] == -signal.SIGKILL and summary["nodes"][victim]["restarts"] == 1
+    node = summary["nodes"][victim]
+    assert node["exit_codes"][:2] == [-signal.SIGKILL] * 2 and node["restarts"] == 2
+    assert node["crashes"] == [f"crashes/{victim}-1.txt", f"crashes/{victim}-2.txt"]
+    assert all((run.path / crash).read_text().startswith(f"{victim} was ended by SIGKILL") for crash in node["crashes"])
     check_law(summary, lost=True)
     report = verify(bench.folder / "sessions" / "hurt")
     assert report.verdict == "ok", report
@@ -53,26 +68,99 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(bench: Bench) -> None:
     run.ask("trainer", "checkpoint")
     saved = max(int(path.name.split("-")[-1]) for path in (run.path / "checkpoints").glob("*-samples-*"))
     assert saved > 0
-    pid = _kill(run, "trainer")
-    _back(run, "trainer", pid)
-    wait_for(lambda: run.status("trainer").get("last_seq", {}).get("weights/trainer", -1) >= 1, "it goes on learning")
+    for _ in range(2):
+        pid = _kill(run, "trainer")
+        _back(run, "trainer", pid)
+        wait_for(lambda: run.status("trainer").get("last_seq", {}).get("weights/trainer", -1) >= 1, "it goes on learning")
     run.interrupt()
     code, output, summary = run.end()
     assert code in (0, 3), output
-    assert summary["nodes"]["trainer"]["exit_codes"][0] == -signal.SIGKILL
+    assert summary["nodes"]["trainer"]["exit_codes"][:2] == [-signal.SIGKILL] * 2
     assert summary["samples"] > saved, "samples go on from the checkpoint"
     check_law(summary, lost=True)
 
 
-def test_a_killed_launcher_leaves_nobody_behind(bench: Bench) -> None:
-    run = bench.launch("run.yaml", "orphans", **FAST)
+NODES = ("robot", "recorder", "trainer", "predictor", "viewer")
+UNTIRING = "".join(f"  {name}: {{restart: {{policy: on-failure, max: 1000, backoff_s: 0.1, backoff_max_s: 0.1}}}}\n" for name in NODES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("victim", NODES)
+def test_twenty_kills_at_random_moments(bench: Bench, victim: str) -> None:
+    """Also while it starts, and while it catches up."""
+    file = bench.folder / "untiring.yaml"
+    file.write_text(f"include: {PROJECT}/launch/online.yaml\nnodes:\n{UNTIRING}")
+    run = bench.launch(str(file), "hurt", rate_hz=50, stop_when_learned=False, window=False, time_limit_s=0, **SMALL)
     run.running()
-    nodes = [node for name in ("robot", "recorder", "predictor", "viewer") if (node := run.node(name))]
-    assert len(nodes) == 4
+    moment = random.Random(victim)
+    pause = threading.Event()
+    pid = 0
+    for _ in range(20):
+        wait_for(lambda pid=pid: (node := run.node(victim)) and node.pid != pid, f"a new {victim}")
+        pause.wait(moment.uniform(0.0, 8.0 if victim == "trainer" else 3.0))
+        pid = _kill(run, victim)
+    _back(run, victim, pid)
+    run.running("trainer")
+    _goes_on(run)
+    run.interrupt()
+    code, output, summary = run.end()
+    assert code in (0, 3), output
+    node = summary["nodes"][victim]
+    assert node["exit_codes"][:20] == [-signal.SIGKILL] * 20 and node["restarts"] == len(node["crashes"]) == 20
+    assert all(len(other["exit_codes"]) == 1 for name, other in summary["nodes"].items() if name != victim), summary["nodes"]
+    check_law(summary, lost=True)
+    report = verify(bench.folder / "sessions" / "hurt")
+    assert report.verdict == "ok", report
+    if victim != "robot":
+        assert summary["topics"]["frame/robot"]["recorder"]["lost"] == 0
+
+
+@pytest.mark.slow
+def test_a_recorder_stopped_for_ten_seconds_is_left_alone_and_loses_nothing(bench: Bench) -> None:
+    run = bench.launch("run.yaml", "stopped", **{**FAST, "rate_hz": 20})
+    run.running()
+    _goes_on(run)
+    recorder = run.node("recorder")
+    assert recorder is not None
+    recorder.suspend()
+    wait_for(lambda: recorder.status() == psutil.STATUS_STOPPED, "it is stopped")
+    threading.Event().wait(10)
+    assert recorder.status() == psutil.STATUS_STOPPED
+    recorder.resume()
+    _goes_on(run)
+    run.interrupt()
+    code, output, summary = run.end()
+    assert code == 0, output
+    assert "recorder has been silent for" in output and "recorder is heard again" in output
+    assert summary["nodes"]["recorder"]["exit_codes"] == [0] and summary["nodes"]["recorder"]["troubles"] == {"silent": 1}
+    check_law(summary)
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "phase"),
+    [
+        ("run.yaml", ("robot", "recorder", "predictor", "viewer"), "running"),
+        pytest.param("online.yaml", NODES, "running", marks=pytest.mark.slow),
+        pytest.param("online.yaml", NODES, "starting", marks=pytest.mark.slow),
+        pytest.param("online.yaml", NODES, "stopping", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_launcher_leaves_nobody_behind(bench: Bench, file: str, names: tuple[str, ...], phase: str) -> None:
+    sets = FAST if file == "run.yaml" else {**SMALL, "rate_hz": 50, "stop_when_learned": False, "window": False}
+    run = bench.launch(file, "orphans", **sets)
+    nodes = [wait_for(lambda name=name: run.node(name), name) for name in names]
+    if phase != "starting":
+        run.running()
+        _goes_on(run)
+    if phase == "stopping":
+        run.interrupt()
+        wait_for(lambda: not nodes[0].is_running() or nodes[0].status() == psutil.STATUS_ZOMBIE, "the source has stopped")
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait(30) == -signal.SIGKILL
-    wait_for(lambda: not any(node.is_running() and node.status() != psutil.STATUS_ZOMBIE for node in nodes), "all nodes are gone", 30)
-    assert verify(bench.folder / "sessions" / "orphans").verdict == "ok"
+    wait_for(lambda: not any(node.is_running() and node.status() != psutil.STATUS_ZOMBIE for node in nodes), "all nodes are gone", 5)
+    if phase != "starting":
+        assert verify(bench.folder / "sessions" / "orphans").verdict == "ok"
 
 
 def test_ctrl_c_ends_everything_cleanly(bench: Bench) -> None:

@@ -136,6 +136,17 @@ def test_a_joiner_gets_latched_messages_that_the_ring_forgot() -> None:
     assert list(ring.to_send("rec")) == []
 
 
+def test_a_joiner_gets_latched_messages_that_the_ring_forgets_before_they_are_sent() -> None:
+    ring = Ring(30)
+    ring.declare("rec", FRAMES)
+    ring.append("robot/r", 0, [bytes(10)], True)
+    ring.append("robot/r", 1, [bytes(10)], True)
+    ring.join("rec", FRAMES, {})
+    fill(ring, 5, drop=True)
+    assert [(entry.topic, entry.seq) for entry in ring.to_send("rec")] == [("robot/r", 1), *[("frame/r", n) for n in (2, 3, 4)]]
+    assert ring.readers["rec"].lost == 3
+
+
 def test_nothing_is_held_for_one_who_left() -> None:
     ring = Ring(30)
     ring.declare("rec", FRAMES)
