@@ -10,6 +10,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sessions": ("toddle.sessions:sessions", "List, show, verify and import recorded sessions."),
     "evaluate": ("toddle.evaluate:evaluate", "Score a run or a checkpoint against truth and baselines."),
     "view": ("toddle.view:view", "Look at a running graph or a recorded session."),
+    "keys": ("toddle.keys:keys", "Make keys for graphs reached from other machines; say who may connect."),
     "completion": ("toddle.completion:completion", "Print the completion script of a shell."),
 }
 """Verb to `module:attribute` and one line of help."""
