@@ -29,10 +29,10 @@ from protocol.wiring import Wiring
 ZAP = "inproc://zeromq.zap.01"
 ZAP_VERSION = b"1.0"
 TELL_EVERY_S = 10.0
-AT_SERVER = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-AT_CLIENT = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-OTHER_KEY, NO_KEYS = 0x11000001, 0x11000002
-"""ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC, and ..._MECHANISM_MISMATCH: the other side does not speak CURVE."""
+AT_SERVER = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+AT_CLIENT = AT_SERVER | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+OTHER_KEY = 0x11000001
+"""ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: what came was not made with our public key."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,10 @@ class Guard:
 
     def _knocked(self, event: int, value: int, endpoint: str) -> None:
         """At an endpoint of ours; zmq does not say who."""
-        if value == NO_KEYS:
-            self._count("curve_plain", f"refused a client without a key at {endpoint}")
-        elif value == OTHER_KEY:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == OTHER_KEY:
             self._count("curve_other_key", f"refused a client at {endpoint} that expects another key there: its graph.json may be old")
-        else:
-            self._count("curve_handshake", f"refused a client at {endpoint} that broke the handshake ({value:#x})")
+        else:  # it spoke no CURVE, or went away when it saw that we do
+            self._count("curve_plain", f"refused a client at {endpoint} that showed no key")
 
     def _turned_away(self, event: int, value: int, endpoint: str) -> None:
         """By an endpoint that we connect to."""
