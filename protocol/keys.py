@@ -13,7 +13,8 @@ disagree. Files appear whole or not at all, and none is ever written over.
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +25,7 @@ import zmq
 from zmq.utils import z85
 
 from protocol.errors import KeysError
+from protocol.wiring import Peer
 
 ALLOWED, REVOKED = "allowed", "revoked"
 KEY_CHARS = 40
@@ -110,16 +112,21 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.key"))
 
 
-def pair_of(folder: Path, public: str) -> KeyPair | None:
-    """The identity with this public key, where this machine has it."""
-    for name in names(folder):
-        try:
-            pair = read_pair(folder, name)
-        except KeysError:
-            continue
-        if pair.public == public:
-            return pair
-    return None
+def own_for(peers: Iterable[Peer], name: str) -> KeyPair | None:
+    """The identity to join these with: `name`, else their own if this machine has it; None where they have no keys."""
+    folder = keys_folder()
+    if name:
+        return read_pair(folder, name)
+    wanted = {peer.key for peer in peers} - {""}
+    if not wanted:
+        return None
+    for known in names(folder):
+        with suppress(KeysError):
+            pair = read_pair(folder, known)
+            if {pair.public} == wanted:
+                return pair
+    hint = f"give --key with one of {', '.join(names(folder))}" if names(folder) else "run `toddle keys new` and give --key NAME"
+    raise KeysError(f"this graph lets in only whom it allows: {hint}; where it runs: `toddle keys allow NAME KEY`")
 
 
 def allow(folder: Path, name: str, key_or_file: str) -> str:

@@ -148,6 +148,7 @@ class Subscribing:
         peer = self._peers.get(name)
         if peer is None:
             return  # a longer name that begins like one of ours
+        _refuse_other_source(message, peer)
         lane = taken(peer.kind, self.bus.wiring.kind).get(kind)
         fresh = lane == LATEST and self._book(message)
         if kind == "status":
@@ -206,6 +207,7 @@ class Subscribing:
         message = codec.decode(parts[2:])
         if message.topic.partition("/")[2] != upstream.peer.name or message.kind not in upstream.kinds:
             raise DecodeError("reliable", f"topic {message.topic!r} from {upstream.peer.name!r}")
+        _refuse_other_source(message, upstream.peer)
         if not self._book(message):
             upstream.acked, self.owes = min(upstream.acked, index - 1), True  # sent twice: it waits for a second word
             return
@@ -232,3 +234,9 @@ class Subscribing:
     def _say(self, upstream: _Upstream, what: dict[str, Any]) -> None:
         payload = msgpack.packb({"name": self.bus.wiring.name, "run": upstream.run, **what})
         sockets.send(upstream.socket, [payload])  # whoever does not let us in hears nothing
+
+
+def _refuse_other_source(message: Message, peer: Peer) -> None:
+    """A topic of `peer` carries what `peer` says, and nobody else."""
+    if message.envelope.source != peer.name:
+        raise DecodeError("source", f"{message.topic!r} from {message.envelope.source[:60]!r}")

@@ -2,7 +2,6 @@
 
 import socket as stdlib_socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +79,8 @@ class Keyed:
 
 
 @pytest.fixture
-def keyed(graph: Any, tmp_path: Path) -> Iterator[Keyed]:
-    yield Keyed(graph, tmp_path)
+def keyed(graph: Any, tmp_path: Path) -> Keyed:
+    return Keyed(graph, tmp_path)
 
 
 def frame(bus: Bus, step: int) -> None:

@@ -38,7 +38,7 @@ def test_a_new_key_is_for_its_owner_alone_whatever_the_umask(folder: Path, umask
     pair = keys.read_pair(folder, "robot-pc")
     assert pair.public == public
     assert pair.secret not in repr(pair)
-    assert not [path for path in folder.rglob("*.part")]
+    assert not list(folder.rglob("*.part"))
 
 
 def test_nothing_is_written_over(folder: Path) -> None:
