@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_help_names_every_verb() -> None:
     text = toddle("--help").stdout
-    for verb in ("launch", "sessions", "evaluate", "view", "completion"):
+    for verb in ("launch", "sessions", "evaluate", "view", "keys", "completion"):
         assert f"\n  {verb} " in text
 
 

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md"]
-ELSEWHERE = ("toddle view graph.json",)  # needs a second machine
+PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md", "docs/security.md"]
+ELSEWHERE = ("toddle view graph.json", "toddle view graph.json --key laptop")  # needs a second machine
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
 SHORT = ["--time-limit", "4"]
 NOT_INHERITED = ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")
@@ -32,6 +33,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "launch", folder / "launch", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "docs").mkdir()
     assert run(PREPARE, folder).returncode == 0
+    (folder / "laptop.pub").write_text(zmq.curve_keypair()[0].decode())  # as scp brings it
     return folder
 
 
@@ -42,6 +44,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     if "--time-limit" in words:
         words[words.index("--time-limit") + 1] = "6" if command == PREPARE else "4"
     env = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+    env["TODDLE_KEYS"] = str(folder / "keys")
     argv = [str(Path(sys.executable).with_name("toddle")), *words[1:]]
     return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
 
@@ -49,6 +52,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work_as_printed(page: str, workplace: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TODDLE_DATA", str(recordings))
+    monkeypatch.setenv("ADDRESS", "127.0.0.1")
     found = commands(page)
     assert found, f"{page} prints no command"
     for session in ("car", "car-replay"):

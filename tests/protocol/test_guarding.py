@@ -10,7 +10,7 @@ import psutil
 import pytest
 import zmq
 
-from protocol import control, keys
+from protocol import codec, control, keys
 from protocol import messages as m
 from protocol.bus import Bus
 from protocol.errors import BindError, ControlError, KeysError
@@ -323,3 +323,32 @@ def test_a_control_request_from_a_plain_socket_is_not_answered(keyed: Keyed, wai
         wait(lambda: robot.status().refused.get("curve_plain"))
         own = keys.read_pair(keyed.home, "robot-pc")
         assert control.ask(context, keyed.ends("robot")[2], "detach", {"name": "x"}, "test", 20.0, own, keyed.key) == {}
+
+
+def test_weights_are_taken_from_their_trainer_only(graph: Any, take: Any, wait: Any, examples: Any) -> None:
+    """Not from a robot that speaks in the trainer's name, nor from a robot that trains."""
+    inputs = [("trainer", "trainer"), *ROBOT]
+    predictor = graph.bus("pred", "predictor", inputs=inputs)
+    body, arrays = examples["weights"]
+    with zmq.Context() as context:
+        doors = {}
+        for name, _ in inputs:
+            door = doors[name] = context.socket(zmq.XPUB)
+            door.linger = 0
+            door.bind(graph.endpoints(name).latest)
+            while not door.recv().startswith(b"\x01~hello"):  # sent last
+                pass
+
+        def send(door: str, node: str, source: str, seq: int) -> None:
+            envelope = m.Envelope(topic=f"weights/{node}", source=source, run="r", seq=seq, t_ns=1, mono_ns=1)
+            doors[door].send_multipart(codec.encode(m.Message(envelope=envelope, body=body, arrays=arrays)))
+
+        send("robot", "trainer", "robot", 0)
+        send("robot", "robot", "robot", 0)
+        wait(lambda: predictor.status().refused.get("source") == 1)
+        send("trainer", "trainer", "trainer", 0)
+        found = take(predictor, "weights")
+        assert [one.envelope.source for one in found] == ["trainer"]
+        assert predictor.status().refused == {"source": 1}
+        for door in doors.values():
+            door.close()
