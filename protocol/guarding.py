@@ -21,9 +21,10 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from protocol import sockets
+from protocol.allow_list import AllowList
 from protocol.clock import NS_PER_S, Clock
 from protocol.errors import KeysError
-from protocol.keys import KEY_CHARS, AllowList, KeyPair, has_allow_list, is_key, read_pair
+from protocol.keys import KEY_CHARS, KeyPair, has_allow_list, is_key, read_pair
 from protocol.wiring import Wiring
 
 ZAP = "inproc://zeromq.zap.01"

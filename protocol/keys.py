@@ -13,7 +13,7 @@ disagree. Files appear whole or not at all, and none is ever written over.
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -134,13 +134,13 @@ def allow(folder: Path, name: str, key_or_file: str) -> str:
     _check_name(name)
     key = _public_key(key_or_file)
     _make(folder)
-    for other in _listed(folder / ALLOWED):
+    for other in public_keys(folder / ALLOWED):
         if other.key == key:
             if other.name == name:
                 return key
             raise KeysError(f"this key is allowed already, as '{other.name}'")
     _write(folder / ALLOWED / f"{name}.pub", key, 0o644, f"'{name}' is allowed already with another key; revoke it first, or remove")
-    for old in _listed(folder / REVOKED):
+    for old in public_keys(folder / REVOKED):
         if old.key == key:
             (folder / REVOKED / f"{old.name}.pub").unlink(missing_ok=True)
     return key
@@ -150,7 +150,9 @@ def revoke(folder: Path, name: str) -> None:
     """Let a name in no more; its key stays known as a revoked one."""
     path = folder / ALLOWED / f"{name}.pub"
     if not _NAME.match(name) or not path.is_file():
-        raise KeysError(f"'{name}' is not allowed in {folder}; {_nearest(name, [one.name for one in _listed(path.parent)]) or 'nobody is'}")
+        raise KeysError(
+            f"'{name}' is not allowed in {folder}; {_nearest(name, [one.name for one in public_keys(path.parent)]) or 'nobody is'}"
+        )
     check_private(folder)
     (folder / REVOKED).mkdir(mode=0o700, exist_ok=True)
     path.replace(folder / REVOKED / path.name)
@@ -164,7 +166,7 @@ def listing(folder: Path) -> Listing:
             identities.append(Listed(name, read_pair(folder, name).public))
         except KeysError as error:
             identities.append(Listed(name, "", str(error)))
-    return Listing(str(folder), identities, _listed(folder / ALLOWED), _listed(folder / REVOKED))
+    return Listing(str(folder), identities, public_keys(folder / ALLOWED), public_keys(folder / REVOKED))
 
 
 def has_allow_list(folder: Path) -> bool:
@@ -191,55 +193,7 @@ def is_key(text: str) -> bool:
         return False
 
 
-class AllowList:
-    """Who may connect, as it is on disk now."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folders = (folder / ALLOWED, folder / REVOKED)
-        self._seen: object = None
-        self._names: tuple[dict[str, str], dict[str, str]] = ({}, {})
-        self.problem = ""
-
-    def look(self) -> None:
-        """Read again what has changed since the last look; a list that cannot be read lets nobody in."""
-        self.problem = ""
-        seen = [self._signature(folder) for folder in self._folders]
-        if seen != self._seen or self.problem:
-            allowed, revoked = ({one.key: one.name for one in self._entries(folder)} for folder in self._folders)
-            self._seen, self._names = seen, (allowed, revoked)
-
-    def allowed(self, key: str) -> str | None:
-        """The name by which a key is allowed."""
-        return self._names[0].get(key)
-
-    def revoked(self, key: str) -> str | None:
-        """The name by which a key was allowed once."""
-        return self._names[1].get(key)
-
-    def _signature(self, folder: Path) -> list[tuple[str, int, int, int]]:
-        return self._guarded(lambda: [_stamp(entry) for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)])
-
-    def _entries(self, folder: Path) -> list[Listed]:
-        listed = self._guarded(lambda: _listed(folder))
-        self.problem = next((f"{folder / one.name}.pub: {one.problem}" for one in listed if one.problem), self.problem)
-        return [one for one in listed if not one.problem]
-
-    def _guarded[T](self, read: Callable[[], list[T]]) -> list[T]:
-        try:
-            return read()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            self.problem = f"{error.filename}: {error.strerror}: nobody is let in"
-            return []
-
-
-def _stamp(entry: os.DirEntry[str]) -> tuple[str, int, int, int]:
-    found = entry.stat()
-    return entry.name, found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _listed(folder: Path) -> list[Listed]:
+def public_keys(folder: Path) -> list[Listed]:
     """The public keys in a folder."""
     found = []
     for path in sorted(folder.glob("*.pub")):

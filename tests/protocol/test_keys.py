@@ -7,8 +7,8 @@ import pytest
 import zmq
 
 from protocol import keys
+from protocol.allow_list import AllowList
 from protocol.errors import BindError, KeysError
-from protocol.keys import AllowList
 from protocol.sockets import is_loopback, refuse_open
 
 
