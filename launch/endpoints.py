@@ -1,5 +1,6 @@
 """Where each node binds: sockets in a private folder, or loopback ports."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -19,7 +20,6 @@ from protocol.wiring import Endpoints
 
 LANES = ("latest", "reliable", "control")
 MAX_IPC_PATH = 107
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def assign(launch: Launch, folder: Path | None) -> dict[str, Endpoints]:
@@ -96,9 +96,6 @@ def _ipc(folder: Path, names: Iterable[str]) -> dict[str, Endpoints]:
 
 def _tcp(launch: Launch, names: list[str]) -> dict[str, Endpoints]:
     host, base = launch.spec.host, launch.spec.base_port
-    if host not in LOOPBACK:
-        text = f"host '{host}' is not this machine: that needs keys, which are not there yet; use 127.0.0.1 and ssh -L"
-        raise launch.error(("host",), text)
     held = [_hold(launch, host, base + index if base else 0) for index in range(3 * len(names))]
     ports = [one.getsockname()[1] for one in held]
     for one in held:
@@ -112,8 +109,10 @@ def _hold(launch: Launch, host: str, port: int) -> socket.socket:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         one.bind((host, port))
-    except (OSError, OverflowError):
+    except (OSError, OverflowError) as error:
         one.close()
+        if getattr(error, "errno", 0) == errno.EADDRNOTAVAIL:
+            raise launch.error(("host",), f"host '{host}' is no address of this machine") from None
         text = f"port {port} on {host} is taken; give another base_port, or 0 for free ports"
         raise launch.error(("base_port",), text) from None
     return one

@@ -8,6 +8,7 @@ import msgspec
 from launch.check import LAUNCHER, Kinds, check, start_order
 from launch.loader import Launch
 from launch.schema import HANG_S, OTHER_HANG_S, NodeSpec
+from protocol.keys import KeyPair
 from protocol.topics import Lane, taken
 from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 
@@ -87,10 +88,11 @@ def _settled(node: NodeSpec, config: object) -> NodeSpec:
     return msgspec.structs.replace(node, on_full=on_full, hang_s=hang_s)
 
 
-def wirings(graph: Graph, ends: dict[str, Endpoints], run: str, run_dir: Path) -> dict[str, Wiring]:
-    """What every node and the launcher itself are told."""
-    peers = {name: Peer(name, node.kind, ends[name]) for name, node in graph.nodes.items()}
-    launcher = Peer(LAUNCHER, LAUNCHER, ends[LAUNCHER])
+def wirings(graph: Graph, ends: dict[str, Endpoints], run: str, run_dir: Path, key: KeyPair | None = None) -> dict[str, Wiring]:
+    """What every node and the launcher itself are told; `key` guards their endpoints."""
+    public, identity, keys_dir = (key.public, key.name, str(key.folder)) if key is not None else ("", "", "")
+    peers = {name: Peer(name, node.kind, ends[name], public) for name, node in graph.nodes.items()}
+    launcher = Peer(LAUNCHER, LAUNCHER, ends[LAUNCHER], public)
     result = {
         name: Wiring(
             run=run, run_dir=str(run_dir), name=name, kind=node.kind, endpoints=ends[name],
@@ -101,13 +103,14 @@ def wirings(graph: Graph, ends: dict[str, Endpoints], run: str, run_dir: Path) -
             ],
             peers=[*(peer for other, peer in peers.items() if other != name), launcher],
             params=msgspec.to_builtins(graph.configs[name]), seed=graph.seed,
-            ring_bytes=node.ring_mb << 20, on_full=node.on_full or "block", max_age_s=node.max_age_s,
+            ring_bytes=node.ring_mb << 20, on_full=node.on_full or "block", max_age_s=node.max_age_s, identity=identity, keys_dir=keys_dir,
         )
         for name, node in graph.nodes.items()
     }  # fmt: skip
     result[LAUNCHER] = Wiring(
         run=run, run_dir=str(run_dir), name=LAUNCHER, kind=LAUNCHER, endpoints=ends[LAUNCHER],
         inputs=list(peers.values()), peers=list(peers.values()), seed=graph.seed, ring_bytes=1 << 20, max_age_s=10.0,
+        identity=identity, keys_dir=keys_dir,
     )  # fmt: skip
     return result
 
@@ -115,6 +118,6 @@ def wirings(graph: Graph, ends: dict[str, Endpoints], run: str, run_dir: Path) -
 def table(graph: Graph, wiring: dict[str, Wiring], pid: int) -> Table:
     """The endpoints table of a run."""
     own = wiring[LAUNCHER]
-    launcher = Peer(LAUNCHER, LAUNCHER, own.endpoints)
+    launcher = Peer(LAUNCHER, LAUNCHER, own.endpoints, own.inputs[0].key)
     inputs = {name: node.inputs for name, node in graph.nodes.items()}
     return Table(run=own.run, run_dir=own.run_dir, pid=pid, nodes=own.inputs, launcher=launcher, inputs=inputs)

@@ -19,6 +19,8 @@ from launch.dryrun import Estimate, describe
 from launch.errors import LaunchError
 from launch.fleet import Argv, Fleet
 from launch.graph import Graph, resolve, table, wirings
+from launch.identity import describe as describe_key
+from launch.identity import identity
 from launch.loader import Launch, load
 from launch.screen import clean, open_screen
 from launch.stopping import Limits
@@ -27,6 +29,7 @@ from launch.supervisor import EXIT_BAD_CONFIG, EXIT_FAILED, End, Supervisor
 from launch.words import tell
 from protocol.bus import Bus
 from protocol.errors import ProtocolError
+from protocol.keys import KeyPair
 from protocol.wiring import Endpoints, Wiring
 
 
@@ -40,6 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = False
     overwrite: bool = False
     tcp: bool = False
+    host: str = ""
+    key: str = ""
     time_limit_s: float | None = None
     command: Sequence[str] = ()
 
@@ -60,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True):
     graph: Graph
     name: str
     folder: Path
+    key: KeyPair | None = None
 
 
 def plan(options: Options, hooks: Hooks) -> Plan:
@@ -68,12 +74,20 @@ def plan(options: Options, hooks: Hooks) -> Plan:
     name = options.name or rundir.default_name(options.file, folder)
     given = {"run": name, "run_dir": str((folder / name).absolute())}
     launch = load(options.file, options.sets, given)
-    if options.tcp:
-        launch = msgspec.structs.replace(launch, spec=msgspec.structs.replace(launch.spec, transport="tcp"))
+    launch = _over_tcp(launch, options)
     graph = resolve(launch, hooks.kinds)
     if options.time_limit_s is not None:
         graph = msgspec.structs.replace(graph, time_limit_s=options.time_limit_s)
-    return Plan(launch, graph, name, folder)
+    return Plan(launch, graph, name, folder, identity(launch) if endpoints.wants_tcp(launch) else None)
+
+
+def _over_tcp(launch: Launch, options: Options) -> Launch:
+    """What the command line says of tcp; a host or a key there is a wish for it."""
+    if not (options.tcp or options.host or options.key):
+        return launch
+    spec = launch.spec
+    changed = msgspec.structs.replace(spec, transport="tcp", host=options.host or spec.host, key=options.key or spec.key)
+    return msgspec.structs.replace(launch, spec=changed)
 
 
 def dry_run(options: Options, hooks: Hooks) -> str:
@@ -81,7 +95,8 @@ def dry_run(options: Options, hooks: Hooks) -> str:
     made = plan(options, hooks)
     sockets = None if endpoints.wants_tcp(made.launch) else endpoints.planned_folder()
     ends = endpoints.assign(made.launch, sockets)
-    return describe(made.graph, ends, str(made.folder / made.name), hooks.estimates)
+    text = describe(made.graph, ends, str(made.folder / made.name), hooks.estimates)
+    return f"{text}\n{describe_key(made.key)}" if made.key is not None else text
 
 
 def run(options: Options, hooks: Hooks, console: Console) -> int:
@@ -99,7 +114,7 @@ def run(options: Options, hooks: Hooks, console: Console) -> int:
 
 def _run_in(path: Path, made: Plan, ends: dict[str, Endpoints], options: Options, hooks: Hooks, console: Console) -> int:
     graph = made.graph
-    wiring = wirings(graph, ends, made.name, path)
+    wiring = wirings(graph, ends, made.name, path, made.key)
     versions = rundir.write(path, graph, wiring, table(graph, wiring, os.getpid()), options.command)
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     board = Board(graph)

@@ -66,7 +66,8 @@ class LaunchFile(_Part, frozen=True, kw_only=True):
     `args` are the names that `--set NAME=VALUE` may change and `${NAME}` stands for; `required_args` must
     be given. The launcher itself gives `${run}`, the run's name, and `${run_dir}`, its folder. `include`
     takes the args and nodes of other files first. With `transport: tcp` each node takes three ports of
-    `host` from `base_port` on (0: free ones).
+    `host`, an address of this machine, from `base_port` on (0: free ones). `key` names the identity
+    (`toddle keys`) that guards them; a host that other machines can reach must have one.
     """
 
     description: str = ""
@@ -79,3 +80,4 @@ class LaunchFile(_Part, frozen=True, kw_only=True):
     transport: Literal["ipc", "tcp"] = "ipc"
     host: str = "127.0.0.1"
     base_port: Annotated[int, msgspec.Meta(ge=0, le=65_000)] = 0
+    key: str = ""

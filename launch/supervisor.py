@@ -34,6 +34,8 @@ class LauncherBus(Asks, Protocol):
 
     def next(self, timeout_s: float) -> Message | ControlRequest | None: ...
 
+    def warnings(self) -> list[str]: ...
+
 
 class Screen(Protocol):
     """Where a person looks."""
@@ -110,6 +112,8 @@ class Supervisor:
 
     def _listen(self, timeout_s: float) -> None:
         """Take what has come, and wait a moment when nothing has."""
+        for text in self.bus.warnings():
+            self._say("WARNING", f"launcher: {text}")
         for _ in range(500):
             thing = self.bus.next(timeout_s)
             if thing is None:

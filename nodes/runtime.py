@@ -125,6 +125,8 @@ class _Runner:
         while not self.stopping:
             wait_s = self.node.tick() if self.running else self._ready_when_confirmed()
             self._take(min(wait_s, MAX_WAIT_S))
+            for text in self.bus.warnings():
+                self.node.log.warning("%s", text)
             # asked by a signal no request comes; an attached node ends with the run it looks at
             if self.bus.stop_requested.is_set() or (self.attached and self.bus.inputs_ended()):
                 self.stopping = True

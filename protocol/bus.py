@@ -263,6 +263,10 @@ class Bus:
         with self.lock:
             self.refused[reason] = self.refused.get(reason, 0) + 1
 
+    def warnings(self) -> list[str]:
+        """Lines for a person about who was turned away, since the last call."""
+        return self._thread.guard.warnings()
+
     def detach(self, name: str) -> None:
         """A subscriber will not come back: hold nothing for it."""
         with self.lock:
@@ -272,7 +276,8 @@ class Bus:
         """Ask another node; ControlError when it is unknown, refuses, or does not answer in time."""
         for other in [*self.wiring.peers, *self.wiring.inputs]:
             if other.name == peer:
-                return control.ask(self._thread.context, other.endpoints.control, command, args or {}, self.wiring.name, timeout_s)
+                asked = other.endpoints.control, command, args or {}, self.wiring.name, timeout_s
+                return control.ask(self._thread.context, *asked, self._thread.guard.own, other.key)
         raise ControlError(f"no node {peer!r} in this graph")
 
     def _too_old(self, message: Message) -> bool:

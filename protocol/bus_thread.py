@@ -20,6 +20,7 @@ from protocol import sockets
 from protocol.codec import Buffer
 from protocol.control import parse_request
 from protocol.errors import DecodeError, ProtocolError
+from protocol.guarding import Guard
 from protocol.publishing import Publishing
 from protocol.subscribing import Subscribing
 from protocol.waiting import Waiter
@@ -32,6 +33,7 @@ AWAY_S = 0.05
 """After so long without a turn by the node's thread, this one takes over."""
 PUBLISH_TURN_NS = 10_000_000
 MAX_WAITING_REQUESTS = 256
+REBIND_S = 5.0
 
 Source = tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]
 
@@ -44,8 +46,9 @@ class BusThread(threading.Thread):
         self.bus = bus
         self.context: zmq.Context[Any] = zmq.Context()
         self.beat_now = threading.Event()
-        self.publishing = Publishing(bus, self.beat_now)
-        self.subscribing = Subscribing(bus)
+        self.guard = Guard(bus.wiring, bus.clock, bus.refuse)
+        self.publishing = Publishing(bus, self.beat_now, self.guard)
+        self.subscribing = Subscribing(bus, self.guard)
         self.error: BaseException | None = None
         self.worker: int | None = None
         """The thread that deals with what has come, by its ident."""
@@ -65,12 +68,16 @@ class BusThread(threading.Thread):
     def bind(self) -> None:
         """Bind the three endpoints."""
         try:
-            self.publishing.bind(self.context)
-            self._control = sockets.bind(self.context, zmq.ROUTER, self.bus.wiring.endpoints.control, 64)
+            self.guard.open(self.context)
+            self._bind()
         except ProtocolError:
             self.release()
             raise
         self._list_sources()
+
+    def _bind(self, patience_s: float = 0.0) -> None:
+        self.publishing.bind(self.context, patience_s)
+        self._control = sockets.bind(self.context, zmq.ROUTER, self.bus.wiring.endpoints.control, 64, self.guard, patience_s)
 
     def release(self) -> None:
         """Let go of everything, for a thread that never ran."""
@@ -102,6 +109,7 @@ class BusThread(threading.Thread):
             self.publishing.close()
             if self._control is not None:
                 self._control.close()
+            self.guard.close()
             self._wake_in.close()
             self._wake_out.close()
         self.context.term()
@@ -144,12 +152,10 @@ class BusThread(threading.Thread):
         """A message that has just been published; `bus.lock` is held."""
         self.publishing.send_latest(topic, parts)
         self.publishing.feed_readers()
-        router = self.publishing.router
-        if sockets.readable(router):
-            sockets.drain(router, self.publishing.on_reader, self.bus.refuse)
-            self._more = True
-        elif sockets.readable(self.publishing.xpub):
-            self._more = True
+        if sockets.readable(self.publishing.router):  # acknowledgements: at full speed they wait for nobody's turn
+            sockets.drain(self.publishing.router, self.publishing.on_reader, self.bus.refuse)
+            self.publishing.feed_readers()
+        self._look_again(self.publishing.router, self.publishing.xpub)
 
     def due(self) -> bool:
         """Whether a thread that only publishes should look at the other sockets too."""
@@ -160,7 +166,13 @@ class BusThread(threading.Thread):
         with self.bus.lock:
             if self._control is not None and not self._control.closed:
                 sockets.send(self._control, parts)
-                self._more = True
+                self._look_again(self._control)
+
+    def _look_again(self, *used: zmq.Socket[Any]) -> None:
+        """Something was sent outside of a turn: what came meanwhile may have lost its word, so have whoever waits look."""
+        if any(map(sockets.readable, used)):
+            self._more = True
+            self.wake()
 
     def run(self) -> None:
         try:
@@ -204,6 +216,7 @@ class BusThread(threading.Thread):
             (self.publishing.xpub, self.publishing.on_subscription),
             (self.publishing.router, self.publishing.on_reader),
             *self.subscribing.sources(),
+            *self.guard.sources(),
         ]
         self._waiter.watch((self._wake_in.fileno(), *(socket.FD for socket, _ in self._sources)))
         self._more = True
@@ -219,7 +232,7 @@ class BusThread(threading.Thread):
         if self.subscribing.owes:
             with self.bus.lock:
                 self.subscribing.acknowledge_upstream()
-                self._more = True
+                self._look_again(*(socket for socket, _ in self.subscribing.sources()))
 
     def _beat(self) -> None:
         now = self.bus.clock.mono_ns()
@@ -229,7 +242,20 @@ class BusThread(threading.Thread):
         self._next_beat_ns = now + int(HEARTBEAT_S * 1e9)
         with self.bus.lock:
             if not self._finished:
+                if self.guard.somebody_left():
+                    self._shut_out()
                 self.bus.beat()
+
+    def _shut_out(self) -> None:
+        """Close every connection; whoever may comes back by itself. `bus.lock` is held."""
+        assert self._control is not None
+        self._sources = []
+        for door in (self.publishing.xpub, self.publishing.router, self._control):
+            self.guard.forget(door)
+            door.close(0)  # nothing that waits is sent any more
+        self.publishing.forget_readers()
+        self._bind(REBIND_S)
+        self._list_sources()
 
     def _on_control(self, parts: list[memoryview]) -> None:
         if len(parts) != 2:

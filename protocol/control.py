@@ -13,7 +13,9 @@ import msgpack
 import msgspec
 import zmq
 
+from protocol import sockets
 from protocol.errors import ControlError, DecodeError
+from protocol.keys import KeyPair
 
 CONTROL_VERSION = 1
 MAX_REQUEST_BYTES = 64 * 1024
@@ -68,18 +70,28 @@ def parse_request(payload: bytes, send: Callable[[bytes], None]) -> ControlReque
     return ControlRequest(request.command, request.args, request.by, send, request.id)
 
 
-def ask(context: zmq.Context[Any], endpoint: str, command: str, args: dict[str, Any], by: str, timeout_s: float) -> dict[str, Any]:
-    """Ask the node at `endpoint` and wait for its answer; ControlError when it refuses or stays silent."""
+def ask(
+    context: zmq.Context[Any], endpoint: str, command: str, args: dict[str, Any], by: str, timeout_s: float,
+    own: KeyPair | None = None, key: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """Ask the node at `endpoint` and wait for its answer; ControlError when it refuses or stays silent.
+
+    Where the node has a public `key`, the question goes to its holder alone, and in the name of `own`.
+    """
     try:
         payload = _pack(_Request(CONTROL_VERSION, uuid.uuid4().hex, command, args, by))
     except (TypeError, ValueError, OverflowError) as error:
         raise ControlError(f"{command!r}: its arguments cannot be sent: {error}") from None
     with context.socket(zmq.DEALER) as socket:
         socket.linger = 0
+        if own is not None and key:
+            own.call(socket, key)
+        sockets.speak_ipv6(socket, endpoint)
         socket.connect(endpoint)
         socket.send(payload)
         if not socket.poll(int(timeout_s * 1000)):
-            raise ControlError(f"no answer to {command!r} from {endpoint} within {timeout_s:g} s; is the node running?")
+            hint = f", and does it let '{own.name}' in" if own is not None and key else ""
+            raise ControlError(f"no answer to {command!r} from {endpoint} within {timeout_s:g} s; is the node running{hint}?")
         try:
             reply = _unpack(socket.recv(), _Reply)
         except DecodeError as error:

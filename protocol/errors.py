@@ -30,3 +30,7 @@ class BusClosed(ProtocolError):
 
 class BindError(ProtocolError):
     """An endpoint cannot be bound: taken, not permitted, or not allowed off this machine."""
+
+
+class KeysError(ProtocolError):
+    """A key that is missing, open to others, or not what it should be."""

@@ -21,6 +21,7 @@ from protocol.topics import LATEST, TOPICS, published_by, topic_of
 
 if TYPE_CHECKING:
     from protocol.bus import Bus
+    from protocol.guarding import Guard
 
 HELLO = "~hello/"
 AGAIN = "~again/"
@@ -30,8 +31,8 @@ DATA, WHO = b"d", b"?"
 class Publishing:
     """An XPUB and a ROUTER; `beat_now` is set when a heartbeat should not wait."""
 
-    def __init__(self, bus: Bus, beat_now: Event) -> None:
-        self.bus = bus
+    def __init__(self, bus: Bus, beat_now: Event, guard: Guard) -> None:
+        self.bus, self._guard = bus, guard
         self._beat_now = beat_now
         self._newest: dict[str, list[Buffer]] = {}
         own = [(row, f"{row.kind}/{bus.wiring.name}") for row in published_by(bus.wiring.kind)]
@@ -42,11 +43,11 @@ class Publishing:
         self._greeted: set[str] = set()
         self._identities: dict[bytes, str] = {}
 
-    def bind(self, context: zmq.Context[Any]) -> None:
+    def bind(self, context: zmq.Context[Any], patience_s: float) -> None:
         ends = self.bus.wiring.endpoints
-        self.xpub = sockets.bind(context, zmq.XPUB, ends.latest, sockets.LATEST_HWM)
+        self.xpub = sockets.bind(context, zmq.XPUB, ends.latest, sockets.LATEST_HWM, self._guard, patience_s)
         self.xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self.router = sockets.bind(context, zmq.ROUTER, ends.reliable, 0)
+        self.router = sockets.bind(context, zmq.ROUTER, ends.reliable, 0, self._guard, patience_s)
         self.router.setsockopt(zmq.ROUTER_MANDATORY, 1)
 
     def confirmed(self) -> set[str]:
@@ -91,10 +92,12 @@ class Publishing:
             for entry in self.bus.ring.to_send(name):
                 fed = True
                 if not sockets.send(self.router, [identity, DATA + entry.index.to_bytes(8, "big"), *entry.parts]):
-                    del self._identities[identity]
-                    self.bus.ring.disconnect(name)
+                    self._lose_reader(identity)
                     break
         return fed
+
+    def _lose_reader(self, identity: bytes) -> None:
+        self.bus.ring.disconnect(self._identities.pop(identity))
 
     def on_reader(self, parts: list[memoryview]) -> None:
         """hello, ack or bye of a reliable subscriber."""
@@ -128,6 +131,13 @@ class Publishing:
         if verb == "bye":
             self.bus.ring.depart(name)
             del self._identities[identity]
+
+    def forget_readers(self) -> None:
+        """Every connection was closed: each says hello again, with the numbers it wants."""
+        for known in (self._greeted, self._wanted, self._prefixes):
+            known.clear()
+        for identity in list(self._identities):
+            self._lose_reader(identity)
 
     def close(self) -> None:
         self.xpub.close()

@@ -1,14 +1,20 @@
 """Binding and connecting, with the errors a person can act on."""
 
+import errno
+import ipaddress
+import os
 import socket as stdlib_socket
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
-from urllib.parse import urlparse
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from protocol.codec import Buffer
 from protocol.errors import BindError, DecodeError
+
+if TYPE_CHECKING:
+    from protocol.guarding import Guard
 
 COPY_THRESHOLD_BYTES = 450 * 1024
 """Below this a copied send is as fast as a zero-copy one, or faster; above it zero-copy wins."""
@@ -24,26 +30,36 @@ _NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
-def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.Socket[Any]:
-    """A bound socket; BindError when the endpoint is taken, malformed, or off this machine."""
-    refuse_remote(endpoint)
+def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int, guard: "Guard", patience_s: float = 0.0) -> zmq.Socket[Any]:
+    """A bound socket; BindError when the endpoint is taken (for longer than `patience_s`), malformed, or open to strangers."""
+    refuse_open(endpoint, guard.stands)
     if _is_taken(endpoint):  # zmq would take the file away from whoever listens there
         raise BindError(f"cannot bind {endpoint}: Address already in use; is another run using it?")
     socket: zmq.Socket[Any] = context.socket(kind)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
     socket.set_hwm(hwm)
     socket.linger = CLOSE_LINGER_MS
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close(0)
-        raise BindError(f"cannot bind {endpoint}: {zmq.strerror(error.errno or 0)}; is another run using it?") from None
-    return socket
+    guard.serve(socket, endpoint)
+    speak_ipv6(socket, endpoint)
+    until_s = time.monotonic() + patience_s
+    while True:
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < until_s:
+                time.sleep(0.002)  # what was bound here before lets go of it on zmq's own thread
+                continue
+            guard.forget(socket)
+            socket.close(0)
+            raise BindError(f"cannot bind {endpoint}: {zmq.strerror(error.errno or 0)}; is another run using it?") from None
+        return socket
 
 
-def connect(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int) -> zmq.Socket[Any]:
-    """A connected socket; the other side may come later or come back."""
+def connect(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int, guard: "Guard", key: str) -> zmq.Socket[Any]:
+    """A connected socket, to the holder of `key` if there is one; the other side may come later or come back."""
     socket = _connecting(context, kind, hwm)
+    guard.call(socket, key)
+    speak_ipv6(socket, endpoint)
     socket.connect(endpoint)
     return socket
 
@@ -89,19 +105,28 @@ def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], r
             refuse(error.reason)
 
 
-def refuse_remote(endpoint: str) -> None:
-    """BindError unless `endpoint` is ipc, inproc or a loopback tcp address."""
-    if endpoint.startswith(("ipc://", "inproc://")):
+def refuse_open(endpoint: str, guarded: bool) -> None:
+    """BindError unless `endpoint` is for this user or this machine alone, or `guarded` by keys."""
+    if endpoint.startswith("inproc://"):
         return
-    try:
-        host = urlparse(endpoint).hostname or ""
-    except ValueError:
-        host = ""
-    if not endpoint.startswith("tcp://") or host not in ("127.0.0.1", "localhost", "::1"):
+    if endpoint.startswith("ipc://"):
+        _refuse_open_folder(endpoint)
+    elif not endpoint.startswith("tcp://"):
+        raise BindError(f"{endpoint[:200]} is no ipc or tcp address")
+    elif not (guarded or is_loopback(endpoint)):
         raise BindError(
-            f"{endpoint} is not a loopback address: messages off this machine need keys, which this "
-            "version does not have; bind 127.0.0.1 and reach it with `ssh -L`"
+            f"{endpoint[:200]} can be reached from other machines, which takes a key: run `toddle keys new`, start with --key NAME, "
+            "and let others in with `toddle keys allow`"
         )
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether a tcp endpoint is an address that only this machine can reach."""
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, an interface, *
+        return False
 
 
 def wake_pair() -> tuple[stdlib_socket.socket, stdlib_socket.socket]:
@@ -120,6 +145,26 @@ def _connecting(context: zmq.Context[Any], kind: int, hwm: int) -> zmq.Socket[An
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     return socket
+
+
+def _refuse_open_folder(endpoint: str) -> None:
+    """Whoever may enter its folder may connect to an ipc socket; an abstract one has no folder."""
+    path = endpoint.removeprefix("ipc://")
+    if path.startswith("@"):
+        raise BindError(f"{endpoint} is open to every user of this machine; give a path in a folder of mode 0700")
+    folder = os.path.dirname(path) or "."
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return  # bind says what is wrong with it
+    if hasattr(os, "geteuid") and (found.st_mode & 0o077 or found.st_uid != os.geteuid()):
+        raise BindError(f"cannot bind {endpoint}: {folder} is not a private folder of yours; run `chmod 700 {folder}` or take another")
+
+
+def speak_ipv6(socket: zmq.Socket[Any], endpoint: str) -> None:
+    """Before `socket` binds or connects to an address like tcp://[::1]:5000."""
+    if endpoint.startswith("tcp://["):
+        socket.ipv6 = True
 
 
 def _is_taken(endpoint: str) -> bool:

@@ -25,6 +25,7 @@ from protocol.wiring import Peer
 
 if TYPE_CHECKING:
     from protocol.bus import Bus
+    from protocol.guarding import Guard
 
 ACK_EVERY = 64
 ACK_BYTES = 2 << 20
@@ -47,8 +48,8 @@ class _Upstream:
 class Subscribing:
     """A SUB, and a DEALER per publisher; `owes`: something was handled and is not acknowledged yet."""
 
-    def __init__(self, bus: Bus) -> None:
-        self.bus = bus
+    def __init__(self, bus: Bus, guard: Guard) -> None:
+        self.bus, self._guard = bus, guard
         self.owes = False
         self._sub: zmq.Socket[Any] | None = None
         self._upstream: dict[str, _Upstream] = {}
@@ -86,6 +87,7 @@ class Subscribing:
         wiring = self.bus.wiring
         self._peers = {peer.name: peer for peer in wiring.inputs}
         self._sub = sockets.subscriber(context, sockets.LATEST_HWM * 4)
+        self._guard.watch_calls(self._sub)
         for peer in wiring.inputs:
             lanes = taken(peer.kind, wiring.kind)
             kinds = [kind for kind, lane in lanes.items() if lane == LATEST]
@@ -93,10 +95,12 @@ class Subscribing:
                 self._sub.subscribe(f"{kind}/{peer.name}")
         self._sub.subscribe(HELLO + wiring.name)  # sorts last, so it is sent last
         for peer in wiring.inputs:
+            self._guard.call(self._sub, peer.key)
+            sockets.speak_ipv6(self._sub, peer.endpoints.latest)
             self._sub.connect(peer.endpoints.latest)
             kinds = [k for k, lane in taken(peer.kind, wiring.kind).items() if lane == RELIABLE]
             if kinds:
-                socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, 0)
+                socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, 0, self._guard, peer.key)
                 self._upstream[peer.name] = _Upstream(peer, socket, kinds)
 
     def sources(self) -> Iterator[tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]]:
@@ -115,6 +119,7 @@ class Subscribing:
                 self._say(upstream, {"t": "bye", "index": upstream.handled})
             upstream.socket.close(BYE_LINGER_MS)
         if self._sub is not None:
+            self._guard.forget(self._sub)
             self._sub.close()
             self._sub = None
 
@@ -142,6 +147,7 @@ class Subscribing:
         peer = self._peers.get(name)
         if peer is None:
             return  # a longer name that begins like one of ours
+        _refuse_other_source(message, peer)
         lane = taken(peer.kind, self.bus.wiring.kind).get(kind)
         fresh = lane == LATEST and self._book(message)
         if kind == "status":
@@ -201,6 +207,7 @@ class Subscribing:
         message = codec.decode(parts[1:])
         if message.topic.partition("/")[2] != upstream.peer.name or message.kind not in upstream.kinds:
             raise DecodeError("reliable", f"topic {message.topic!r} from {upstream.peer.name!r}")
+        _refuse_other_source(message, upstream.peer)
         if not self._book(message):
             upstream.acked, self.owes = min(upstream.acked, index - 1), True  # sent twice: it waits for a second word
             return
@@ -226,4 +233,10 @@ class Subscribing:
 
     def _say(self, upstream: _Upstream, what: dict[str, Any]) -> None:
         payload = msgpack.packb({"name": self.bus.wiring.name, "run": upstream.run, **what})
-        upstream.socket.send(payload, zmq.NOBLOCK)
+        sockets.send(upstream.socket, [payload])  # whoever does not let us in hears nothing
+
+
+def _refuse_other_source(message: Message, peer: Peer) -> None:
+    """A topic of `peer` carries what `peer` says, and nobody else."""
+    if message.envelope.source != peer.name:
+        raise DecodeError("source", f"{message.topic!r} from {message.envelope.source[:60]!r}")

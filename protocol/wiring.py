@@ -20,11 +20,12 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Another node of the graph."""
+    """Another node of the graph; `key` is the public key that its tcp endpoints must prove, empty: none."""
 
     name: str
     kind: str
     endpoints: Endpoints
+    key: str = ""
 
 
 class Subscriber(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +40,8 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `on_full` says what happens when the ring of `ring_bytes` holds only messages that a reliable
     subscriber has not taken: `block` waits (simulation, replay), `count` drops the oldest and counts it
-    (a real robot never waits). `peers` are nodes it may send control requests to.
+    (a real robot never waits). `peers` are nodes it may send control requests to. `identity` names the key
+    in `keys_dir` that guards its tcp endpoints and opens those of others; the secret itself stays there.
     """
 
     run: str
@@ -55,6 +57,8 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ring_bytes: int = 256 << 20
     on_full: Literal["block", "count"] = "block"
     max_age_s: float = 2.0
+    identity: str = ""
+    keys_dir: str = ""
 
     def write(self, path: Path) -> None:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2))

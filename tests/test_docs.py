@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md", "docs/doctor.md"]
-ELSEWHERE = ("toddle view graph.json", "toddle top --run graph.json")  # need a second machine
+PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md", "docs/doctor.md", "docs/security.md"]
+ELSEWHERE = ("toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json")  # need a second machine
 LISTENING = ("toddle top", "toddle topic ", "toddle graph")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
@@ -37,6 +38,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "launch", folder / "launch", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "docs").mkdir()
     assert run(PREPARE, folder).returncode == 0
+    (folder / "laptop.pub").write_text(zmq.curve_keypair()[0].decode())  # as scp brings it
     return folder
 
 
@@ -48,15 +50,16 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         words += ["--count", "2"]
     if "--time-limit" in words:
         words[words.index("--time-limit") + 1] = "6" if command == PREPARE else "4"
-    return subprocess.run(argv(words), cwd=folder, env=env(), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(argv(words), cwd=folder, env=env(folder), capture_output=True, text=True, timeout=120, check=False)
 
 
 def argv(words: list[str]) -> list[str]:
     return [str(Path(sys.executable).with_name("toddle")), *words[1:]]
 
 
-def env() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+def env(folder: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+    return {**kept, "TODDLE_KEYS": str(folder / "keys")}
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def live(folder: Path, needed: bool) -> Iterator[None]:
         return
     shutil.rmtree(folder / "runs" / "live", ignore_errors=True)
     shutil.rmtree(folder / "sessions" / "live", ignore_errors=True)
-    graph = subprocess.Popen(argv(shlex.split(LIVE)), cwd=folder, env=env(), stdout=subprocess.PIPE, text=True)
+    graph = subprocess.Popen(argv(shlex.split(LIVE)), cwd=folder, env=env(folder), stdout=subprocess.PIPE, text=True)
     try:
         assert graph.stdout is not None
         assert any(line.startswith("running ") for line in graph.stdout)
@@ -83,6 +86,7 @@ def live(folder: Path, needed: bool) -> Iterator[None]:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work_as_printed(page: str, workplace: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TODDLE_DATA", str(recordings))
+    monkeypatch.setenv("ADDRESS", "127.0.0.1")
     found = commands(page)
     assert found, f"{page} prints no command"
     for session in ("car", "car-replay"):

@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "graph": ("toddle.graph:graph", "Draw a launch file or a running graph."),
     "logs": ("toddle.logs:logs", "Read and follow the logs of a run."),
     "doctor": ("toddle.doctor.command:doctor", "Look for what is wrong on this machine, and say what to do."),
+    "keys": ("toddle.keys:keys", "Make keys for graphs reached from other machines; say who may connect."),
     "completion": ("toddle.completion:completion", "Print the completion script of a shell."),
 }
 """Verb to `module:attribute` and one line of help."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toddle.keys import complete_identity
+
 if TYPE_CHECKING:
     from launch.run import Hooks
 
@@ -98,6 +100,8 @@ def _write_schemas(ctx: click.Context, param: click.Parameter, folder: Path | No
 @click.option("--resume", is_flag=True, help="Go on in the folder of an earlier run.")
 @click.option("--overwrite", is_flag=True, help="Delete the folder of an earlier run of this name first.")
 @click.option("--tcp", is_flag=True, help="Loopback ports instead of ipc sockets.")
+@click.option("--host", default="", metavar="ADDRESS", help="Ports of this address of the machine, for others to connect to; needs --key.")
+@click.option("--key", default="", metavar="NAME", shell_complete=complete_identity, help="Guard the ports with this key (toddle keys).")
 @click.option("--dry-run", is_flag=True, help="Print what would start, and start nothing.")
 @click.option(
     "--write-schemas", type=click.Path(exists=True, file_okay=False, path_type=Path), callback=_write_schemas,

@@ -1,6 +1,5 @@
 """The predictor node: chooses the next action, predicts what each would lead to, scores what it predicted."""
 
-import hashlib
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,14 @@ import numpy as np
 from nodes.predictor.config import PredictorConfig
 from nodes.predictor.history import History, Images, Place
 from nodes.predictor.selectors import EndOfActions, Selector, SelectorError, make_selector, pick
+from nodes.predictor.weights import WeightsRefused, check
 from nodes.runtime import MAX_WAIT_S, Node, NodeError
 from nodes.worlds import model_actions, to_action, to_vector
 from protocol import messages as m
 
 if TYPE_CHECKING:
     from worldmodel.predictor import FramePredictor
+    from worldmodel.spec import ModelSpec
 
 METRICS_EVERY_S = 1.0
 KEPT_FRAMES = 4
@@ -44,6 +45,7 @@ class PredictorNode(Node):
         self.history = History(KEPT_FRAMES, 0)
         self.model: FramePredictor | None = None
         self.version = 0
+        self._newest: dict[str, tuple[str, int]] = {}
         self._to_predict: Place | None = None
         self._asked: tuple[Place, m.Action] | None = None
         self._waiting: Place | None = None
@@ -98,27 +100,25 @@ class PredictorNode(Node):
     def on_weights(self, message: m.Message) -> None:
         if self.config.model == "none":
             return
-        from worldmodel.predictor import FramePredictor
-        from worldmodel.spec import ModelSpec
-
         body: m.Weights = message.body
-        data = message.arrays["safetensors"].tobytes()
-        if hashlib.sha256(data).hexdigest() != body.sha256:
-            self.alarm("weights", f"weights version {body.version} do not match their hash: not used")
-            return
         try:
-            spec = msgspec.convert(body.spec, ModelSpec)
-            if spec.hash != body.spec_hash:
-                raise ValueError(f"they name spec {body.spec_hash[:12]} and bring {spec.hash[:12]}")
-            if self.model is None or self.model.spec != spec:
-                self.model = FramePredictor(spec, data, self.config.device, self.config.threads)
-                self.history.length = max(KEPT_FRAMES, spec.context)
-            else:
-                self.model.swap(data)
-        except ValueError as error:
-            self.alarm("weights", f"weights version {body.version} are not used: {error}")
+            spec, data = check(message, self._newest.get(message.envelope.source))
+            self._take_weights(spec, data)
+        except (ValueError, RuntimeError) as error:
+            self.bus.refuse(error.reason if isinstance(error, WeightsRefused) else "weights_fit")
+            self.alarm("weights", f"weights version {body.version} of {message.envelope.source} are not used: {error}")
             return
         self.version = body.version
+        self._newest[message.envelope.source] = message.envelope.run, body.version
+
+    def _take_weights(self, spec: "ModelSpec", data: bytes) -> None:
+        from worldmodel.predictor import FramePredictor
+
+        if self.model is not None and self.model.spec == spec:
+            self.model.swap(data)
+            return
+        self.model = FramePredictor(spec, data, self.config.device, self.config.threads)
+        self.history.length = max(KEPT_FRAMES, spec.context)
 
     # -- selecting --------------------------------------------------------------------------------
 

@@ -62,15 +62,16 @@ class Run:
         return None
 
     def ask(self, name: str, command: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A control request to a node."""
+        """A control request to a node, with the graph's own key if it has one."""
         import zmq
 
-        from protocol import control
+        from protocol import control, keys
 
         table = json.loads((self.path / "graph.json").read_bytes())
-        endpoint = next(node["endpoints"]["control"] for node in table["nodes"] if node["name"] == name)
+        node = next(node for node in table["nodes"] if node["name"] == name)
+        own = keys.read_pair(self.folder / "keys", "robot-pc") if node["key"] else None
         with zmq.Context() as context:
-            return control.ask(context, endpoint, command, args or {}, "a test", 10.0)
+            return control.ask(context, node["endpoints"]["control"], command, args or {}, "a test", 10.0, own, node["key"])
 
     def status(self, name: str) -> dict[str, Any]:
         """A node's status; empty while it does not answer."""
@@ -102,7 +103,7 @@ class Bench:
     runs: list[Run]
 
     def env(self) -> dict[str, str]:
-        folders = {"TODDLE_RUNS": str(self.folder / "runs"), "TODDLE_SESSIONS": str(self.folder / "sessions")}
+        folders = {f"TODDLE_{name.upper()}": str(self.folder / name) for name in ("runs", "sessions", "keys")}
         return {**{k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}, **folders}
 
     def launch(self, file: str, name: str, *options: str, **sets: Any) -> Run:

@@ -36,6 +36,10 @@ class Paper:
     def __init__(self) -> None:
         self.sent: list[m.Message] = []
         self.said: dict[str, Any] = {}
+        self.refused: list[str] = []
+
+    def refuse(self, reason: str) -> None:
+        self.refused.append(reason)
 
     def publish(
         self, kind: str, body: m.Body, arrays: Mapping[str, np.ndarray], *, episode: int | None = None,

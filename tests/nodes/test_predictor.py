@@ -195,7 +195,7 @@ torch = pytest.importorskip("torch")
 def weights(message: Make, dot_robot: m.Robot) -> Callable[..., m.Message]:
     """A weights message of a tiny model; `change` alters its body."""
 
-    def make(version: int = 1, seed: int = 0, context: int = 2, **change: Any) -> m.Message:
+    def make(version: int = 1, seed: int = 0, context: int = 2, run: str = "q", **change: Any) -> m.Message:
         from nodes.worlds import model_actions, model_cameras
         from worldmodel.learner import Learner, TrainConfig
         from worldmodel.spec import model_spec
@@ -205,7 +205,7 @@ def weights(message: Make, dot_robot: m.Robot) -> Callable[..., m.Message]:
         data = Learner(spec, TrainConfig(seed=seed), "cpu").weights_bytes()
         plain, sha256 = json.loads(spec.to_json()), hashlib.sha256(data).hexdigest()
         body = m.Weights(version=version, spec=plain, spec_hash=spec.hash, sha256=sha256, steps=1, samples=1)
-        return message("weights", msgspec.structs.replace(body, **change), {"safetensors": np.frombuffer(data, np.uint8)})
+        return message("weights", msgspec.structs.replace(body, **change), {"safetensors": np.frombuffer(data, np.uint8)}, run=run)
 
     return make
 
@@ -269,12 +269,47 @@ def test_weights_are_swapped_in_place(follower: Any, see: Any, weights: Any) -> 
     assert follower.history.length == 6
 
 
-@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"spec_hash": "0" * 64}, {"spec": {"wat": 1}}])
-def test_weights_that_do_not_match_are_not_used(follower: Any, weights: Any, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [
+        ("weights_hash", {"sha256": "0" * 64}), ("weights_hash", {"sha256": ""}), ("weights_spec", {"spec_hash": "0" * 64}),
+        ("weights_spec", {"spec": {"wat": 1}}), ("weights_spec", {"spec": {}}), ("weights_old", {"version": 1}),
+        ("weights_old", {"version": 0}),
+    ],
+)  # fmt: skip
+def test_forged_weights_are_not_used_and_counted(follower: Any, weights: Any, reason: str, change: dict[str, Any]) -> None:
     follower.on_weights(weights(version=1))
-    follower.on_weights(weights(version=2, **change))
+    model, before = follower.model, _parameters(follower)
+    follower.on_weights(weights(**{"version": 2, "seed": 1, **change}))
     assert follower.version == 1
+    assert follower.model is model
+    assert all(torch.equal(one, other) for one, other in zip(before, _parameters(follower), strict=True))
     assert follower.bus.of("alarm")[0].body.name == "weights"
+    assert follower.bus.refused == [reason]
+    follower.on_weights(weights(version=2))
+    assert follower.version == 2
+
+
+def _parameters(predictor: Any) -> list[Any]:
+    return [tensor.clone() for tensor in predictor.model.model.parameters()]
+
+
+def test_weights_of_another_spec_s_tensors_or_none_at_all_are_not_used(follower: Any, weights: Any, message: Make) -> None:
+    """A hash says only that the bytes are those that were sent."""
+    good, other = weights(version=1), weights(version=2, context=6)
+    nonsense = np.frombuffer(b"not a safetensors file", np.uint8)
+    follower.on_weights(good)
+    for arrays in ({"safetensors": other.arrays["safetensors"]}, {"safetensors": nonsense}, {}):
+        sha256 = hashlib.sha256(arrays["safetensors"].tobytes()).hexdigest() if arrays else good.body.sha256
+        follower.on_weights(message("weights", msgspec.structs.replace(good.body, version=2, sha256=sha256), arrays))
+    assert follower.version == 1
+    assert follower.bus.refused == ["weights_fit", "weights_fit", "weights_hash"]
+
+
+def test_a_trainer_that_comes_back_counts_from_one_again(follower: Any, weights: Any) -> None:
+    follower.on_weights(weights(version=9))
+    follower.on_weights(weights(version=1, run="another"))
+    assert follower.version == 1
 
 
 def test_a_robot_that_comes_back_begins_anew(follower: Any, see: Any, weights: Any, message: Make, dot_robot: m.Robot) -> None:

@@ -1,0 +1,57 @@
+"""The key that guards a graph's tcp endpoints, and who may come from other machines."""
+
+import ipaddress
+import socket
+
+import psutil
+
+from launch.loader import Launch
+from protocol import keys
+from protocol.errors import KeysError
+from protocol.keys import KeyPair
+
+
+def identity(launch: Launch) -> KeyPair | None:
+    """The identity that the launch file names; LaunchError where the host needs one and it, or somebody allowed, is missing."""
+    host, folder = launch.spec.host, keys.keys_folder()
+    _check_host(launch, host)
+    if launch.spec.key:
+        try:
+            pair = keys.read_pair(folder, launch.spec.key)
+        except KeysError as error:
+            raise launch.error(("key",), str(error)) from None
+    elif _loopback(host):
+        return None
+    else:
+        text = f"host '{host}' can be reached from other machines, which takes a key: run `toddle keys new` and start with --key NAME"
+        raise launch.error(("host",), text)
+    if not _loopback(host) and all(one.problem for one in keys.listing(folder).allowed):
+        text = f"host '{host}' is for other machines, and nobody is allowed to connect: run `toddle keys allow NAME KEY`"
+        raise launch.error(("host",), text)
+    return pair
+
+
+def describe(pair: KeyPair) -> str:
+    """For `--dry-run`: who guards, and who gets in."""
+    allowed = ", ".join(one.name for one in keys.listing(pair.folder).allowed if not one.problem)
+    return f"key {pair.name}; allowed to connect: {allowed or 'nobody but this graph'}"
+
+
+def _check_host(launch: Launch, host: str) -> None:
+    """Others connect to what the nodes bind: it must be one address, by number."""
+    try:
+        every = host != "localhost" and ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        raise launch.error(("host",), f"host '{host}' is no IP address; this machine has {_addresses()}") from None
+    if every:
+        raise launch.error(("host",), f"host '{host}' stands for every address; name the one that others connect to: {_addresses()}")
+
+
+def _loopback(host: str) -> bool:
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
+
+
+def _addresses() -> str:
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = {one.address for all_ in psutil.net_if_addrs().values() for one in all_ if one.family in families}
+    return ", ".join(sorted(found, key=lambda address: (":" in address, address)))
