@@ -216,6 +216,7 @@ class Subscribing:
         self.bus.books.heard_end(message.topic, run, message.envelope.seq)
 
     def _book(self, message: Message) -> bool:
+        self.bus.newest_ns[message.topic] = message.envelope.t_ns
         return self.bus.books.arrive(message.topic, message.envelope.run, message.envelope.seq)
 
     def _hello(self, upstream: _Upstream, run: str) -> None:
