@@ -116,9 +116,7 @@ OWN: tuple[FromNode, ...] = (
     FromNode("trainer", "skipped_nan", Metric("toddle_trainer_skipped_updates_total", "Left out: loss or gradient not finite.")),
     FromNode("trainer", "loss", Metric("toddle_trainer_loss", "Of the last batch.")),
     FromNode("trainer", "skill_copy_last", Metric("toddle_trainer_skill_ratio", "Held out, over copying the last frame; 1 is perfect.")),
-    FromNode(
-        "trainer", "cf_accuracy", Metric("toddle_trainer_right_frame_ratio", "How often the frame of the right action was told.")
-    ),
+    FromNode("trainer", "cf_accuracy", Metric("toddle_trainer_right_frame_ratio", "How often the frame of the right action was told.")),
     FromNode("trainer", "hit_at_3px", Metric("toddle_trainer_hit_ratio", "How often the position was right within 3 pixels.")),
     FromNode("trainer", "transitions", Metric("toddle_trainer_transitions", "In the replay buffer.")),
     FromNode("trainer", "weights_version", Metric("toddle_trainer_weights_version", "Newest weights published.")),
