@@ -8,9 +8,9 @@ run does not depend on any of this: trouble with it is a warning.
 """
 
 import json
-import os
 import re
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +31,7 @@ NODE_RESTARTS = Metric("toddle_node_restarts_total", "Started again by the launc
 NODE_HEARTBEAT = Metric("toddle_node_heartbeat_age_seconds", "Since the launcher last heard the node.", ("node", "kind"))
 METRICS = (NODE_UP, NODE_RESTARTS, NODE_HEARTBEAT)
 _FELL = ("restarting", "failed")
-_URL = re.compile(r"^http://(127\.0\.0\.1:\d{1,5})/metrics$")
+_URL = re.compile(r"http://(127\.0\.0\.1:\d{1,5})/metrics")
 
 
 class Scraping:
@@ -83,12 +83,12 @@ class Scraping:
             return
         if view.final:
             self._where.pop(view.name, None)
-        elif _URL.match(view.status.metrics_url):
+        elif _URL.fullmatch(view.status.metrics_url):
             self._where[view.name] = view.status.metrics_url
 
     def _target(self, name: str, kind: str, url: str) -> dict[str, Any]:
         """`instance` stays when a restarted node has another port: its series go on."""
-        found = _URL.match(url)
+        found = _URL.fullmatch(url)
         assert found is not None
         labels = {"run": self._run, "node": name, "kind": kind, "instance": f"{self._run}/{name}"}
         return {"targets": [found[1]], "labels": labels}
@@ -121,6 +121,6 @@ class Scraping:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, whoever else is writing it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
