@@ -80,7 +80,7 @@ class MetricsServer:
         self._complained = False
         self._stopping = threading.Event()
         self._clients: list[_Client] = []
-        self._listener = socket.create_server((LOOPBACK, 0), backlog=64)
+        self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
         self._listener.setblocking(False)
         self.url = f"http://{LOOPBACK}:{self._listener.getsockname()[1]}{PATH}"
         self._wake_out, self._wake_in = wake_pair()
@@ -118,7 +118,7 @@ class MetricsServer:
         self._wake_in.close()
 
     def _wait_s(self) -> float | None:
-        return max(self._clients[0].deadline_s - time.monotonic(), 0.0) if self._clients else None
+        return max(min(client.deadline_s for client in self._clients) - time.monotonic(), 0.0) if self._clients else None
 
     def _accept(self) -> None:
         try:
