@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 
 from launch import endpoints, rundir
-from launch.board import Board
+from launch.board import Board, Line
 from launch.check import LAUNCHER, Kinds
 from launch.dryrun import Estimate, describe
 from launch.errors import LaunchError
@@ -22,6 +22,7 @@ from launch.graph import Graph, resolve, table, wirings
 from launch.identity import describe as describe_key
 from launch.identity import identity
 from launch.loader import Launch, load
+from launch.scraping import Scraping
 from launch.screen import clean, open_screen
 from launch.stopping import Limits
 from launch.summary import Summary, summarise
@@ -132,8 +133,11 @@ def _supervise(path: Path, graph: Graph, board: Board, own: Wiring, hooks: Hooks
     except ProtocolError as error:
         raise LaunchError("", 0, f"launcher: {error}") from None
     screen = open_screen(console)
-    supervisor = Supervisor(graph, Fleet(graph, board, path, hooks.argv), bus, screen, hooks.limits)
+    fleet = Fleet(graph, board, path, hooks.argv)
+    scraping = Scraping(path, board, lambda: fleet.alive, lambda text: screen.say(Line("WARNING", text)))
+    supervisor = Supervisor(graph, fleet, bus, screen, hooks.limits, each_second=scraping.look)
     try:
+        scraping.begin()
         bus.subscribe()
         end = supervisor.run()
     except LaunchError as error:
@@ -145,6 +149,7 @@ def _supervise(path: Path, graph: Graph, board: Board, own: Wiring, hooks: Hooks
         board.phase = "done"
         screen.update(board, supervisor.clock())
         screen.close()
+        scraping.end()
         bus.close(0.5)
     return end, supervisor.forced
 

@@ -61,10 +61,12 @@ class Supervisor:
     def __init__(
         self, graph: Graph, fleet: Fleet, bus: LauncherBus, screen: Screen,
         limits: Limits | None = None, clock: Callable[[], float] = time.monotonic,
+        each_second: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.graph, self.fleet, self.board = graph, fleet, fleet.board
         self.bus, self.screen, self.clock = bus, screen, clock
         self.limits = limits or Limits()
+        self._each_second = each_second
         self.readiness = Readiness(graph, self.board, fleet, self._request)
         self.watch = Watch(graph, self.board, fleet, self.limits, self._say)
         self.end: End | None = None
@@ -196,6 +198,7 @@ class Supervisor:
         if now >= self._measure_s:
             self._measure_s = now + 1.0
             self.fleet.measure()
+            self._each_second()
         self.screen.update(self.board, now)
 
     def _pressed(self, key: str) -> None:

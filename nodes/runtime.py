@@ -17,6 +17,7 @@ States: starting (setup runs), ready (every declared subscriber is confirmed), r
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from nodes import process
+from nodes import metrics, process
 from nodes.logs import start_logging
 from protocol.bus import Bus
 from protocol.control import ControlRequest
 from protocol.errors import EncodeError, ProtocolError
 from protocol.messages import Alarm, Body, Control, Message, Metrics
+from protocol.metrics_server import MetricsServer
 from protocol.wiring import Wiring, read_wiring
 
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_CONFIG, EXIT_LOST, EXIT_DISK = 0, 1, 2, 3, 4
@@ -61,6 +63,9 @@ class Node:
         self.run_dir = Path(wiring.run_dir)
         self.log = logging.getLogger(wiring.name)
         self.exit_code = EXIT_DONE
+        self._said: dict[str, float] = {}
+        timing = metrics.TIMINGS.get(wiring.kind)
+        self.timing = timing.start() if timing else None
 
     # -- what a node may supply -------------------------------------------------------------------
 
@@ -81,6 +86,10 @@ class Node:
     def close(self) -> None:
         """Last words and clean-up; publishing is still possible."""
 
+    def numbers(self) -> Mapping[str, float]:
+        """What `nodes/metrics.py` shows of this node; asked for by another thread, at any time."""
+        return self._said
+
     # -- what a node may use ----------------------------------------------------------------------
 
     def publish(self, kind: str, body: Body, arrays: Mapping[str, np.ndarray] | None = None, **where: int | None) -> None:
@@ -93,7 +102,13 @@ class Node:
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Publish named numbers; what is not finite is left out."""
         finite = {name: float(value) for name, value in values.items() if np.isfinite(value)}
+        self._said = {**self._said, **finite}
         self.publish("metrics", Metrics(values=finite), step=step)
+
+    def took(self, seconds: float) -> None:
+        """Once more of what this kind of node times."""
+        if self.timing is not None:
+            self.timing.observe(seconds)
 
     def alarm(self, name: str, text: str, active: bool = True) -> None:
         """Tell a person now."""
@@ -235,6 +250,7 @@ def run_node(node_class: type[Node], wiring: Wiring, config: Any, attached: bool
         return EXIT_FAILED
     stop_logging = start_logging(wiring, bus)
     node = node_class(wiring, config, bus)
+    server = _show_metrics(node)
     drained = True
     try:
         try:
@@ -252,9 +268,23 @@ def run_node(node_class: type[Node], wiring: Wiring, config: Any, attached: bool
     finally:
         stop_logging()  # first: nothing follows the bus's final word
         drained = bus.close()
+        if server is not None:
+            server.close()
     if node.exit_code == EXIT_DONE and (not drained or any(c.lost for c in bus.status().counts.values())):
         return EXIT_LOST
     return node.exit_code
+
+
+def _show_metrics(node: Node) -> MetricsServer | None:
+    """Serve `/metrics` and say where; a node works without it too."""
+    answers: Counter[str] = Counter()
+    try:
+        server = MetricsServer(metrics.page(node.bus, node.numbers, node.timing, answers).render, answers)
+    except OSError as error:
+        node.log.warning("no metrics can be scraped: %s", error.strerror)
+        return None
+    node.bus.set_state(metrics_url=server.url)
+    return server
 
 
 def _methods(node: Node, prefix: str) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class Bus:
         self.books = Books()
         self.ring = Ring(wiring.ring_bytes)
         self.refused: dict[str, int] = {}
+        self.sent_bytes: dict[str, int] = {}
+        self.newest_ns: dict[str, int] = {}
         self.lock = threading.RLock()
         self._state = Status(state="starting", kind=wiring.kind)
         self._last_next_ns = self.clock.mono_ns()
@@ -169,21 +171,22 @@ class Bus:
                 mono_ns=self.clock.mono_ns(), session=self.session, episode=episode, step=step,
             )  # fmt: skip
             parts = codec.encode(Message(envelope=envelope, body=body, arrays=arrays))
+            nbytes = sum(map(len, parts))
             if kind in self.ring.kinds:
-                nbytes = sum(map(len, parts))
                 if waits and not self._abandoned and not self.ring.has_room(nbytes):
                     return None
                 self.ring.append(topic, seq, parts, drop_needed=self._abandoned or self.wiring.on_full != "block")
             self._next_seq[topic] = seq + 1
+            self.sent_bytes[topic] = self.sent_bytes.get(topic, 0) + nbytes
             self._thread.send(topic, parts)
         return seq
 
     def set_state(
         self, state: StateName | None = None, *, detail: str | None = None,
-        outcome: str | None = None, final: bool | None = None,
+        outcome: str | None = None, metrics_url: str | None = None, final: bool | None = None,
     ) -> None:  # fmt: skip
         """Change what the next heartbeat says, and beat at once."""
-        given = {"state": state, "detail": _text(detail), "outcome": _text(outcome), "final": final}
+        given = {"state": state, "detail": _text(detail), "outcome": _text(outcome), "metrics_url": metrics_url, "final": final}
         with self.lock:
             self._state = msgspec.structs.replace(self._state, **{key: value for key, value in given.items() if value is not None})
         self._thread.beat_now.set()
@@ -233,7 +236,7 @@ class Bus:
     def _take(self) -> Message | ControlRequest | None:
         handled, self._handled = self._handled, None
         if handled is not None:
-            self._thread.subscribing.handled(handled)
+            self._thread.handled(handled)
         while (thing := self.inbox.take()) is not None:
             if isinstance(thing, Taken):
                 self._handled = thing

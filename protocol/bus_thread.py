@@ -20,6 +20,7 @@ from protocol import sockets
 from protocol.codec import Buffer
 from protocol.control import parse_request
 from protocol.errors import DecodeError, ProtocolError
+from protocol.inbox import Taken
 from protocol.guarding import Guard
 from protocol.publishing import Publishing
 from protocol.subscribing import Subscribing
@@ -156,6 +157,11 @@ class BusThread(threading.Thread):
             sockets.drain(self.publishing.router, self.publishing.on_reader, self.bus.refuse)
             self.publishing.feed_readers()
         self._look_again(self.publishing.router, self.publishing.xpub)
+
+    def handled(self, item: Taken) -> None:
+        """The node is done with a message; `bus.lock` is held."""
+        if self.subscribing.handled(item):
+            self._more = True  # what was said may have swallowed a word
 
     def due(self) -> bool:
         """Whether a thread that only publishes should look at the other sockets too."""

@@ -25,7 +25,9 @@ DRAIN_MESSAGES = 256
 """Taken from one socket before the others have their turn, heartbeats among them."""
 
 # pyzmq's outer layer costs as much as the rest of a small message's way: enumerations, and a look at every option
-_send, _receive, _get = zmq.backend.Socket.send, zmq.backend.Socket.recv, zmq.backend.Socket.get
+_send: Any = zmq.backend.Socket.send
+_receive: Any = zmq.backend.Socket.recv
+_get: Any = zmq.backend.Socket.get
 _NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 

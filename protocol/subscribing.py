@@ -58,16 +58,18 @@ class Subscribing:
 
     # -- what the node has done -------------------------------------------------------------------
 
-    def handled(self, item: Taken) -> None:
-        """The node is done with `item`; its publisher hears of it soon, at once when there is much to tell."""
+    def handled(self, item: Taken) -> bool:
+        """The node is done with `item`; its publisher hears of it soon, at once when there is much to tell: whether it was told."""
         upstream = self._upstream.get(item.peer)
         if upstream is None or upstream.run != item.message.envelope.run:
-            return
+            return False
         upstream.handled = item.index
         upstream.handled_bytes += item.message.nbytes
         self.owes = True
-        if item.index - upstream.acked >= ACK_EVERY or upstream.handled_bytes >= ACK_BYTES:
+        much = item.index - upstream.acked >= ACK_EVERY or upstream.handled_bytes >= ACK_BYTES
+        if much:
             self._acknowledge(upstream)
+        return much
 
     def inputs_ended(self) -> bool:
         """Whether every input has said its final word and everything it sent on the reliable lane came."""
@@ -223,6 +225,7 @@ class Subscribing:
         self.bus.books.heard_end(message.topic, run, message.envelope.seq)
 
     def _book(self, message: Message) -> bool:
+        self.bus.newest_ns[message.topic] = message.envelope.t_ns
         return self.bus.books.arrive(message.topic, message.envelope.run, message.envelope.seq)
 
     def _hello(self, upstream: _Upstream, run: str) -> None:

@@ -63,6 +63,8 @@ class SessionWriter:
         self.limits = limits
         self.commits = 0
         self.disk_free: Callable[[Path], int] = free_bytes
+        self.timed: Callable[[float], object] = lambda seconds: None
+        """Called after every commit with the seconds that it took."""
         self.clock: Clock = SystemClock()
         self._lock = lock
         self._books = books
@@ -172,6 +174,12 @@ class SessionWriter:
         """Events taken, committed or not."""
         return self._books.state.events
 
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest event that is not on disk has waited."""
+        oldest_ns = self._oldest_ns
+        return 0.0 if oldest_ns is None else (self.clock.mono_ns() - oldest_ns) / NS_PER_S
+
     def gaps(self) -> list[Gap]:
         """All gaps known, committed or not."""
         return self._books.gaps()
@@ -197,7 +205,9 @@ class SessionWriter:
         """Bring everything taken so far to disk and say what is there. Raises DiskFull; then events still wait."""
         self._check_open()
         if self._waiting or self._noted:
+            start_ns = self.clock.mono_ns()
             self._commit()
+            self.timed((self.clock.mono_ns() - start_ns) / NS_PER_S)
             self._waiting.clear()
             self._waiting_bytes = 0
             self._noted = False

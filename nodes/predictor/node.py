@@ -1,7 +1,7 @@
 """The predictor node: chooses the next action, predicts what each would lead to, scores what it predicted."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,6 +35,8 @@ class Made(msgspec.Struct, frozen=True):
 
 class PredictorNode(Node):
     config: PredictorConfig
+    _weights_s = 0.0
+    """When the weights in use were published; 0: there are none."""
 
     def setup(self) -> None:
         if self.config.model == "follow":
@@ -110,6 +112,7 @@ class PredictorNode(Node):
             return
         self.version = body.version
         self._newest[message.envelope.source] = message.envelope.run, body.version
+        self._weights_s = message.envelope.t_ns / 1e9
 
     def _take_weights(self, spec: "ModelSpec", data: bytes) -> None:
         from worldmodel.predictor import FramePredictor
@@ -217,6 +220,7 @@ class PredictorNode(Node):
         vectors = np.stack([to_vector(action, self.robot.actions.names) for action in tried])
         images = self.model.predict(frames, past, vectors)
         self._latency_ms = (time.perf_counter() - start_s) * 1000
+        self.took(self._latency_ms / 1000)
         self._made = Made(place, tried, images, {name: stack[-1] for name, stack in frames.items()})
         error, copied = self._error or (None, None)
         body = m.Prediction(
@@ -245,6 +249,9 @@ class PredictorNode(Node):
         chosen = made.tried.index(action)
         predicted = {name: stack[chosen] for name, stack in made.images.items()}
         self._error = mean_squared(predicted, images), mean_squared(made.last, images)
+
+    def numbers(self) -> Mapping[str, float]:
+        return {**super().numbers(), **({"weights_s": self._weights_s} if self._weights_s else {})}
 
     def _report(self) -> None:
         values = {"latency_ms": self._latency_ms, "weights_version": self.version, "late": self._late}

@@ -50,6 +50,15 @@ class RecorderCore:
         """Whether everything that was published is in the session, as far as the numbers tell."""
         return not self.writer.gaps() and not self.refused
 
+    def numbers(self) -> dict[str, float]:
+        """How far it is, and how much room there is."""
+        writer, committed = self.writer, self.writer.committed
+        return {
+            "events": writer.events, "waiting": writer.events - committed.events, "lag_s": writer.lag_s, "bytes": committed.bytes,
+            "sync_interval_s": self.config.sync_interval_s, "free_bytes": writer.free_bytes,
+            "min_free_bytes": self.config.min_free_gb * GIB, "refused": sum(self.refused.values()),
+        }  # fmt: skip
+
     def handle(self, message: Message) -> int | None:
         """Record one message when its topic is recorded; the event's number. Raises DiskFull."""
         row = TOPICS.get(message.kind)

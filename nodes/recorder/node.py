@@ -30,6 +30,7 @@ class RecorderNode(Node):
             if not resume:
                 ours.write_text(name)
             self.core: RecorderCore | None = RecorderCore(open_writer(path, self.config, resume=resume), self.config)
+            self.core.writer.timed = self.took
         except StorageError as error:
             if not resume:
                 ours.unlink(missing_ok=True)
@@ -42,6 +43,10 @@ class RecorderNode(Node):
         """Where the session ends, per topic, so that only what is missing comes again."""
         assert self.core is not None
         return {topic: (run, last_seq + 1) for topic, (run, last_seq) in self.core.writer.ends().items()}
+
+    def numbers(self) -> Mapping[str, float]:
+        core = getattr(self, "core", None)
+        return {} if core is None else core.numbers()
 
     def tick(self) -> float:
         assert self.core is not None

@@ -283,7 +283,9 @@ class RobotNode(Node):
         arrays |= {f"depth/{name}": depth for name, depth in observation.depth.items()}
         if observation.state is not None:
             arrays["state"] = observation.state
-        self.statistics.frame(time.monotonic())
+        interval_s = self.statistics.frame(time.monotonic())
+        if interval_s is not None:
+            self.took(interval_s)
         body = m.Frame(held_out=held_out, last=last)
         self.publish("frame", body, arrays, episode=self.progress.episode, step=self.progress.step)
 
@@ -295,6 +297,7 @@ class RobotNode(Node):
         self._metrics_s, self._metrics_steps = now_s, self.progress.steps
         episodes, steps = self.progress.episode - self._earlier[0], self.progress.steps - self._earlier[1]
         values = {"steps": steps, "episodes": episodes, "rate_hz": rate_hz, "late": self.late}
+        values |= self.statistics.counts()
         values |= {f"refused_{reason}": count for reason, count in self.gate.refused.items()}
         if now:  # the last word
             values |= self.statistics.numbers()

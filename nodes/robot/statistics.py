@@ -22,11 +22,13 @@ class Statistics:
         self._executions_s: deque[float] = deque(maxlen=KEPT_STEPS)
         self._before_s: float | None = None
 
-    def frame(self, now_s: float) -> None:
-        """A frame was published."""
-        if self._before_s is not None:
-            self._intervals_s.append(now_s - self._before_s)
-        self._before_s = now_s
+    def frame(self, now_s: float) -> float | None:
+        """A frame was published; the seconds since the one before it."""
+        before_s, self._before_s = self._before_s, now_s
+        if before_s is None:
+            return None
+        self._intervals_s.append(now_s - before_s)
+        return now_s - before_s
 
     def pause(self) -> None:
         """The next interval counts for nothing: somebody paused."""
@@ -43,9 +45,13 @@ class Statistics:
         else:
             self._values.append([action[name] for name in self._space.names])
 
+    def counts(self) -> dict[str, float]:
+        """What went otherwise than asked."""
+        return {"actions_failed": self._failed, "actions_safe": self._safe}
+
     def numbers(self) -> dict[str, float]:
         """As metrics: `action.<name>=<value>` counts or `action.<name>.mean` and so on, times in ms."""
-        out: dict[str, float] = {"actions_failed": self._failed, "actions_safe": self._safe}
+        out = self.counts()
         for index, choice in enumerate(self._space.choices):
             label = ",".join(f"{name}={value:g}" for name, value in choice.items())
             out[f"action.{label}"] = self._counts[index]

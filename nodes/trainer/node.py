@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,9 @@ class TrainerNode(Node):
             sha256=hashlib.sha256(data).hexdigest(), steps=learner.steps, samples=learner.samples,
         )  # fmt: skip
         self.publish("weights", body, {"safetensors": np.frombuffer(data, dtype=np.uint8)})
+
+    def numbers(self) -> Mapping[str, float]:
+        return {**super().numbers(), "weights_version": getattr(self, "version", 0)}
 
     # -- checkpoints ------------------------------------------------------------------------------
 

@@ -1,12 +1,17 @@
 """The life of a node in a real process: start, commands, errors, signals, orphans, logs."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -238,6 +243,25 @@ def test_heartbeats_go_on_while_setup_is_busy(run: Callable[..., Run]) -> None:
     starting = [status for status in tiny.statuses if status.state == "starting"]
     assert len(starting) >= 2
     assert starting[-1].loop_age_s > starting[0].loop_age_s
+
+
+def test_its_numbers_can_be_scraped_from_the_start_to_the_end(run: Callable[..., Run]) -> None:
+    tiny = run(setup_s=1.0)
+    url = tiny.hears(lambda status: bool(status.metrics_url), "where its metrics are").metrics_url
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert b'toddle_node_state{state="starting"} 1.0' in answer.read()
+    place = urllib.parse.urlsplit(url)
+    for rubbish in (b"\x00" * 9000, b"GET " * 3000, b"POST /metrics HTTP/1.1\r\n\r\n", b"\x16\x03\x01"):
+        with socket.create_connection((place.hostname, place.port), timeout=30) as client, contextlib.suppress(OSError):
+            client.sendall(rubbish)
+    tiny.state("ready")
+    tiny.ask("go")
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert b'toddle_node_state{state="running"} 1.0' in answer.read()
+    tiny.ask("stop")
+    assert tiny.ends_with() == (0, "closed\n"), "nothing on its standard error"
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=30)
 
 
 @pytest.mark.parametrize("when", ["starting", "ready", "running"])
