@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from launch.graph import Graph
-from protocol.messages import Alarm, Committed, LogRecord, Message, Metrics, Status
+from protocol.messages import Alarm, Committed, Gap, LogRecord, Message, Metrics, Status, Tail
 
 FINISHED = ("ended", "learned", "failed")
 LIVE = ("ready", "running", "paused")
@@ -36,6 +36,8 @@ class NodeView:
     status: Status | None = None
     run: str = ""
     dead_runs: set[str] = field(default_factory=set)
+    gaps: dict[tuple[str, str, int], Gap] = field(default_factory=dict)
+    tails: dict[tuple[str, str], Tail] = field(default_factory=dict)
     status_seq: int = -1
     seen_s: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
@@ -95,6 +97,8 @@ class NodeView:
             return
         status: Status = message.body
         self.run, self.status_seq, self.seen_s, self.status = run, message.envelope.seq, now_s, status
+        self.gaps.update({(gap.topic, gap.run, gap.first): gap for gap in status.gaps})
+        self.tails.update({(tail.topic, tail.run): tail for tail in status.tails})
         if self.live_s is None and status.state in LIVE:
             self.live_s = now_s
         if not self.gone and self.state != "stopping":

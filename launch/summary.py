@@ -1,12 +1,14 @@
 """`runs/<name>/summary.json`: how a run went, for scripts. Its schema is `docs/summary.schema.json`."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from launch.board import Board, NodeView
 from launch.supervisor import EXIT_DONE, EXIT_LOST, End, Outcome
+from protocol.clock import NS_PER_S
 from protocol.messages import TopicCount
 
 TROUBLES = {"starting": "too long in starting", "hung": "alive without progress", "silent": "silent"}
@@ -51,6 +53,28 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
     s240: ScoresAt | None = msgspec.field(default=None, name="240")
 
 
+class GapSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers `first` to `last` of a topic never reached a reliable subscriber; times (ISO 8601) of the messages before and after."""
+
+    subscriber: str
+    topic: str
+    run: str
+    first: int
+    last: int
+    after: str | None
+    before: str | None
+
+
+class TailSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A publisher died without a last word: what followed number `last` is unknown; its heartbeats told of `told` (-1: of none)."""
+
+    subscriber: str
+    topic: str
+    run: str
+    last: int
+    told: int
+
+
 class NodeEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a node's processes ended, oldest first (negative: the signal), and how often it was restarted.
 
@@ -84,6 +108,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     samples_per_s: float
     session: str | None
     topics: dict[str, dict[str, Count]]
+    gaps: list[GapSeen] = []
+    tails: list[TailSeen] = []
     scores: Scores
     scores_at: Marks
     versions: dict[str, str]
@@ -118,11 +144,11 @@ def summarise(
         name=name, started=started, outcome=outcome, exit_code=code, seconds=round(seconds, 3), steps=board.steps,
         episodes=board.episodes, samples=int(trainer.get("samples", 0)),
         samples_per_s=round(board.samples_per_s, 1),
-        session=board.committed.session if board.committed else None, topics=topics,
+        session=board.committed.session if board.committed else None, topics=topics, gaps=_gaps(board), tails=_tails(board),
         scores=_scores(trainer),
         scores_at=_marks(board), versions=versions, command=command,
         nodes={v.name: _node(v) for v in board.nodes.values()},
-        notes=[*problems, *(f"{one} did not stop when asked and was ended" for one in forced), *_troubles(board), *_deaths(board)],
+        notes=[*problems, *(f"{one} did not stop when asked and was ended" for one in forced), *_troubles(board), *_ends_unknown(board), *_deaths(board)],
     )  # fmt: skip
 
 
@@ -180,6 +206,40 @@ def _node(view: NodeView) -> NodeEnd:
 def _troubles(board: Board) -> list[str]:
     """Nodes that were alive and did not work."""
     return [f"{view.name} was {TROUBLES[word]} {count} x" for view in board.nodes.values() for word, count in view.troubles.items()]
+
+
+def _gaps(board: Board) -> list[GapSeen]:
+    return [
+        GapSeen(
+            subscriber=view.name, topic=gap.topic, run=gap.run, first=gap.first, last=gap.last,
+            after=_iso(gap.after_ns), before=_iso(gap.before_ns),
+        )
+        for view in board.nodes.values()
+        for gap in view.gaps.values()
+    ]  # fmt: skip
+
+
+def _tails(board: Board) -> list[TailSeen]:
+    return [
+        TailSeen(subscriber=view.name, topic=tail.topic, run=tail.run, last=tail.last, told=tail.told)
+        for view in board.nodes.values()
+        for tail in view.tails.values()
+    ]
+
+
+def _iso(t_ns: int) -> str | None:
+    return datetime.fromtimestamp(t_ns / NS_PER_S).astimezone().isoformat(timespec="milliseconds") if t_ns else None
+
+
+def _ends_unknown(board: Board) -> Iterator[str]:
+    """A line per publisher's run that ended without a last word, with the furthest number anybody has."""
+    runs: dict[tuple[str, str], dict[str, int]] = {}
+    for view in board.nodes.values():
+        for tail in view.tails.values():
+            ends = runs.setdefault((tail.topic.partition("/")[2], tail.run), {})
+            ends[tail.topic] = max(tail.last, ends.get(tail.topic, -1))
+    for (name, run), ends in runs.items():
+        yield f"{name} (run {run}) died without a last word, end unknown: " + ", ".join(f"{t} after {n}" for t, n in sorted(ends.items()))
 
 
 def _deaths(board: Board) -> list[str]:

@@ -80,7 +80,7 @@ ALL: tuple[FromBus, ...] = (
     ),
     FromBus(
         Metric("toddle_last_message_timestamp_seconds", "When the newest message of a topic was captured.", ("topic", "source")),
-        lambda look: [(_split(topic), ns / NS_PER_S) for topic, ns in look.bus.newest_ns.copy().items()],
+        lambda look: [(_split(topic), ns / NS_PER_S) for topic, ns in look.bus.newest_ns().items()],
     ),
     FromBus(
         Metric("toddle_input_silent", "1 for an input that has not been heard for three heartbeats.", ("source",)),

@@ -26,7 +26,9 @@ import msgspec
 import numpy as np
 
 from nodes import metrics, process
+from nodes.health import Health
 from nodes.logs import start_logging
+from protocol.books import Resume
 from protocol.bus import Bus
 from protocol.control import ControlRequest
 from protocol.errors import EncodeError, ProtocolError
@@ -72,8 +74,8 @@ class Node:
     def setup(self) -> None:
         """Make what the node needs; may take minutes."""
 
-    def resume(self) -> Mapping[str, tuple[str, int]]:
-        """Topic to (run, next seq): where an earlier process of this node stopped taking."""
+    def resume(self) -> Mapping[str, Resume]:
+        """By topic, where an earlier process of this node stopped taking."""
         return {}
 
     def go(self) -> None:
@@ -129,6 +131,7 @@ class _Runner:
         self.attached = attached
         self.handlers = _methods(node, "on_")
         self.commands = _methods(node, "do_")
+        self.health = Health(node)
         self.running = False
         self.stopping = False
 
@@ -140,8 +143,7 @@ class _Runner:
         while not self.stopping:
             wait_s = self.node.tick() if self.running else self._ready_when_confirmed()
             self._take(min(wait_s, MAX_WAIT_S))
-            for text in self.bus.warnings():
-                self.node.log.warning("%s", text)
+            self.health.look(time.monotonic())
             # asked by a signal no request comes; an attached node ends with the run it looks at
             if self.bus.stop_requested.is_set() or (self.attached and self.bus.inputs_ended()):
                 self.stopping = True
@@ -177,6 +179,8 @@ class _Runner:
                 idle_since_s = time.monotonic()
             elif time.monotonic() - idle_since_s > DRAIN_IDLE_S:
                 break
+        self.bus.give_up_inputs()
+        self.health.look(float("inf"))
 
     def _answer(self, request: ControlRequest) -> None:
         """Do what is asked, answer, and put what was accepted on the record."""

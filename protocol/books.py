@@ -1,14 +1,30 @@
 """A subscriber's books: for every topic, published = received + skipped + lost.
 
 Pure counting by sequence number. A publisher that restarts has a new run id and counts from 0 again;
-totals run over all its runs. A publisher that was killed leaves a tail whose end is unknown: what its
-heartbeats told of and never came is missing once its next run begins.
+totals run over all its runs. A publisher that was killed leaves a tail whose end is unknown, and the books
+say so; what its heartbeats told of and never came is a gap once its next run begins, or at the end.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from protocol.messages import Gap, TopicCount
+from protocol.messages import Gap, Tail, TopicCount
 from protocol.topics import RELIABLE, Lane
+
+
+class Resume(NamedTuple):
+    """Where an earlier process of a subscriber stopped on a topic: go on at `next_seq` of `run`.
+
+    `taken` is the last number that it handled: this process may get older ones again, to fill its memory,
+    and misses nothing where it does not.
+    """
+
+    run: str
+    next_seq: int
+    taken: int = -1
+
+
+FROM_THE_START = Resume("", 0)
 
 
 @dataclass
@@ -23,6 +39,8 @@ class _Account:
     skipped: int = 0
     lost: int = 0
     end_known: bool = False
+    last_ns: int = 0
+    taken_before: int = -1
     told: dict[str, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
 
@@ -32,24 +50,25 @@ class Books:
 
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
+        self._tails: list[Tail] = []
 
-    def open(self, topic: str, lane: Lane, run: str = "", next_seq: int = 0) -> None:
-        """Start an account. With `run` and `next_seq` it goes on where an earlier process stopped."""
-        account = _Account(lane, run, next_seq, published=next_seq, received=next_seq)
-        self._accounts[topic] = account
+    def open(self, topic: str, lane: Lane, resume: Resume = FROM_THE_START) -> None:
+        """Start an account, or go on with one of an earlier process."""
+        run, next_seq, taken = resume
+        self._accounts[topic] = _Account(lane, run, next_seq, published=next_seq, received=next_seq, taken_before=taken)
 
     def next_seqs(self, run: str) -> dict[str, int]:
         """The next number expected of each topic whose current run is `run`: what to ask for again."""
         return {topic: a.next_seq for topic, a in self._accounts.items() if a.run == run}
 
-    def arrive(self, topic: str, run: str, seq: int) -> bool:
-        """Book a message that came; False when it is a repetition and to be dropped."""
+    def arrive(self, topic: str, run: str, seq: int, t_ns: int = 0) -> bool:
+        """Book a message that came, sent at `t_ns` wall clock; False when it is a repetition and to be dropped."""
         account = self._accounts[topic]
         self._turn_to(topic, account, run)
         if seq < account.next_seq:
             return False
-        self._miss(topic, account, seq)
-        account.next_seq = seq + 1
+        self._miss(topic, account, seq, t_ns)
+        account.next_seq, account.last_ns = seq + 1, t_ns
         account.published += 1
         account.received += 1
         return True
@@ -75,6 +94,16 @@ class Books:
         self._miss(topic, account, last_seq + 1)
         account.end_known = True
 
+    def died(self, publisher: str) -> None:
+        """A publisher is gone for good and has said no last word: what it told of and never came is missing, the rest unknown."""
+        for topic, account in self._accounts.items():
+            if topic.partition("/")[2] == publisher and account.run and not account.end_known:
+                self._leave_tail(topic, account)
+
+    def tails(self) -> list[Tail]:
+        """Every reliable topic whose publisher ended without a last word, oldest first."""
+        return list(self._tails)
+
     def counts(self) -> dict[str, TopicCount]:
         return {
             topic: TopicCount(
@@ -88,6 +117,10 @@ class Books:
         """Every hole in a reliable topic, oldest first per topic."""
         return [gap for account in self._accounts.values() for gap in account.gaps]
 
+    def newest_ns(self) -> dict[str, int]:
+        """Topic to when its newest message was sent, wall clock."""
+        return {topic: account.last_ns for topic, account in self._accounts.items() if account.last_ns}
+
     def complete(self, topic: str, run: str, last_seq: int) -> bool:
         """Whether everything up to `last_seq` of this run has come."""
         account = self._accounts.get(topic)
@@ -97,19 +130,33 @@ class Books:
         """Close the books on an earlier run, if another one has begun."""
         if run == account.run:
             return
-        self._miss(topic, account, account.told.get(account.run, -1) + 1)
+        if account.run and not account.end_known:
+            self._leave_tail(topic, account)
         account.told = {run: account.told[run]} if run in account.told else {}
-        account.run, account.next_seq, account.end_known = run, 0, False
+        if account.run:
+            account.taken_before = -1
+        account.run, account.next_seq, account.end_known, account.last_ns = run, 0, False, 0
 
-    def _miss(self, topic: str, account: _Account, seq: int) -> None:
-        """Numbers before `seq` that have not come never will."""
+    def _leave_tail(self, topic: str, account: _Account) -> None:
+        told = account.told.get(account.run, -1)
+        if account.lane == RELIABLE and not any((tail.topic, tail.run) == (topic, account.run) for tail in self._tails):
+            self._tails.append(Tail(topic=topic, run=account.run, last=account.next_seq - 1, told=told))
+        self._miss(topic, account, told + 1)
+
+    def _miss(self, topic: str, account: _Account, seq: int, before_ns: int = 0) -> None:
+        """Numbers before `seq` that have not come never will; `before_ns` is when `seq` was sent."""
+        had = min(seq - 1, account.taken_before) + 1 - account.next_seq
+        if had > 0:  # by an earlier process
+            account.published, account.received = account.published + had, account.received + had
+            account.next_seq += had
         missing = seq - account.next_seq
         if missing <= 0:
             return
         account.published += missing
         if account.lane == RELIABLE:
             account.lost += missing
-            account.gaps.append(Gap(topic=topic, run=account.run, first=account.next_seq, last=seq - 1))
+            times = {"after_ns": account.last_ns, "before_ns": before_ns}
+            account.gaps.append(Gap(topic=topic, run=account.run, first=account.next_seq, last=seq - 1, **times))
         else:
             account.skipped += missing
         account.next_seq = seq

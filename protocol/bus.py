@@ -20,19 +20,21 @@ from typing import Any
 import msgspec
 
 from protocol import codec, control
-from protocol.books import Books
+from protocol.books import FROM_THE_START, Books, Resume
 from protocol.bus_thread import BusThread
 from protocol.clock import NS_PER_S, Clock, SystemClock
 from protocol.control import ControlRequest
 from protocol.errors import BusClosed, ControlError, EncodeError
 from protocol.inbox import Inbox, Taken
-from protocol.messages import Array, Body, Envelope, Gap, Message, StateName, Status
+from protocol.messages import Array, Body, Envelope, Gap, Message, StateName, Status, Tail
 from protocol.ring import Ring
 from protocol.topics import LATEST, RELIABLE, TOPICS, taken
 from protocol.wiring import Wiring
 
 NO_ARRAYS: Mapping[str, Array] = {}
 MAX_TEXT = 500
+MAX_TOLD = 20  # gaps and tails in a heartbeat; `gaps` and `tails` have all
+JUMP_NS = NS_PER_S // 2
 WAIT_FOR_ROOM_S = 0.05
 
 
@@ -49,8 +51,13 @@ class Bus:
         self.books = Books()
         self.ring = Ring(wiring.ring_bytes)
         self.refused: dict[str, int] = {}
+        self.handled: dict[str, tuple[str, int]] = {}
+        """Reliable topic to (run, last number) of what this node has handled."""
+        self.clock_jumps = 0
+        self.clock_jump_s = 0.0
+        """The latest jump of the wall clock against the monotonic one."""
+        self._wall_offset_ns = self.clock.wall_ns() - self.clock.mono_ns()
         self.sent_bytes: dict[str, int] = {}
-        self.newest_ns: dict[str, int] = {}
         self.lock = threading.RLock()
         self._state = Status(state="starting", kind=wiring.kind)
         self._last_next_ns = self.clock.mono_ns()
@@ -72,16 +79,12 @@ class Bus:
         self._thread.bind()
         self._thread.start()
 
-    def subscribe(self, resume: Mapping[str, tuple[str, int]] | None = None) -> None:
-        """Connect to the inputs.
-
-        `resume` maps topics to (run, next seq): a recorder that comes back asks for what it missed.
-        """
+    def subscribe(self, resume: Mapping[str, Resume] | None = None) -> None:
+        """Connect to the inputs. With `resume`, by topic, a node that comes back asks for what it missed."""
         for peer in self.wiring.inputs:
             for kind, lane in taken(peer.kind, self.wiring.kind).items():
                 topic = f"{kind}/{peer.name}"
-                run, next_seq = (resume or {}).get(topic, ("", 0))
-                self.books.open(topic, lane, run, next_seq)
+                self.books.open(topic, lane, (resume or {}).get(topic, FROM_THE_START))
         self._thread.connect_inputs()
 
     def close(self, drain_s: float = 5.0) -> bool:
@@ -135,6 +138,7 @@ class Bus:
 
     def beat(self) -> bool:
         """Publish the heartbeat, never waiting for room; whether it was the final one. For the bus thread."""
+        self._look_at_clock()
         status = self.status()
         try:
             self._publish("status", status, NO_ARRAYS, None, None, None, wait=False)
@@ -142,6 +146,13 @@ class Bus:
             small = msgspec.structs.replace(status, counts={}, missing=[], confirmed=[], last_seq={})
             self._publish("status", small, NO_ARRAYS, None, None, None, wait=False)
         return status.final
+
+    def _look_at_clock(self) -> None:
+        offset_ns = self.clock.wall_ns() - self.clock.mono_ns()
+        jump_ns, self._wall_offset_ns = offset_ns - self._wall_offset_ns, offset_ns
+        if abs(jump_ns) > JUMP_NS:  # a slewed clock moves far less from one heartbeat to the next
+            self.clock_jumps += 1
+            self.clock_jump_s = jump_ns / NS_PER_S
 
     def _publish(
         self, kind: str, body: Body, arrays: Mapping[str, Array],
@@ -209,6 +220,10 @@ class Bus:
                 refused=dict(self.refused),
                 loop_age_s=(self.clock.mono_ns() - self._last_next_ns) / NS_PER_S,
                 queue_bytes=self.inbox.reliable_bytes,
+                gaps=self.books.gaps()[-MAX_TOLD:],
+                tails=self.books.tails()[-MAX_TOLD:],
+                silent=self._thread.subscribing.silent(),
+                clock_jumps=self.clock_jumps,
             )
 
     # -- taking -----------------------------------------------------------------------------------
@@ -236,6 +251,8 @@ class Bus:
     def _take(self) -> Message | ControlRequest | None:
         handled, self._handled = self._handled, None
         if handled is not None:
+            envelope = handled.message.envelope
+            self.handled[envelope.topic] = envelope.run, envelope.seq
             self._thread.handled(handled)
         while (thing := self.inbox.take()) is not None:
             if isinstance(thing, Taken):
@@ -260,6 +277,27 @@ class Bus:
         """Whether every input has said its final word and all it sent on the reliable lane has come."""
         with self.lock:
             return self.inbox.reliable_empty and self._thread.subscribing.inputs_ended()
+
+    def newest_ns(self) -> dict[str, int]:
+        """Topic to when the newest message that came was sent, wall clock."""
+        with self.lock:
+            return self.books.newest_ns()
+
+    def tails(self) -> list[Tail]:
+        """Reliable topics whose publisher ended without a last word: what it sent last is not known."""
+        with self.lock:
+            return self.books.tails()
+
+    def silent(self) -> list[str]:
+        """Inputs that have been heard, have not ended, and say nothing for three heartbeats."""
+        with self.lock:
+            return self._thread.subscribing.silent()
+
+    def give_up_inputs(self) -> None:
+        """Inputs that have not said their last word by now are taken for dead."""
+        with self.lock:
+            for name in self._thread.subscribing.without_last_word():
+                self.books.died(name)
 
     def refuse(self, reason: str) -> None:
         """Count something that came and was no message."""
@@ -287,7 +325,8 @@ class Bus:
         topic = TOPICS[message.kind]
         if topic.latched or topic.takers.get(self.wiring.kind) != LATEST:
             return False
-        return self.clock.wall_ns() - message.envelope.t_ns > self.wiring.max_age_s * NS_PER_S
+        age_ns = self._thread.subscribing.age_ns(message.envelope)
+        return age_ns > self.wiring.max_age_s * NS_PER_S
 
 
 def _text(text: str | None) -> str | None:

@@ -20,8 +20,8 @@ from protocol import sockets
 from protocol.codec import Buffer
 from protocol.control import parse_request
 from protocol.errors import DecodeError, ProtocolError
-from protocol.inbox import Taken
 from protocol.guarding import Guard
+from protocol.inbox import Taken
 from protocol.publishing import Publishing
 from protocol.subscribing import Subscribing
 from protocol.waiting import Waiter

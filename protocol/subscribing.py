@@ -16,17 +16,20 @@ import msgpack
 import zmq
 
 from protocol import codec, sockets
+from protocol.clock import NS_PER_S
 from protocol.errors import DecodeError
 from protocol.inbox import Taken
-from protocol.messages import Message, Status
+from protocol.messages import Envelope, Message, Status
 from protocol.publishing import AGAIN, DATA, HELLO, WHO
-from protocol.topics import LATEST, RELIABLE, TOPICS, taken
+from protocol.topics import LATEST, RELIABLE, TOPICS, Lane, taken
 from protocol.wiring import Peer
 
 if TYPE_CHECKING:
     from protocol.bus import Bus
     from protocol.guarding import Guard
 
+SILENT_NS = 3 * NS_PER_S  # three heartbeats
+DRIFT = 4096
 ACK_EVERY = 64
 ACK_BYTES = 2 << 20
 BYE_LINGER_MS = 200
@@ -54,6 +57,9 @@ class Subscribing:
         self._sub: zmq.Socket[Any] | None = None
         self._upstream: dict[str, _Upstream] = {}
         self._peers: dict[str, Peer] = {}
+        self._lanes: dict[str, dict[str, Lane]] = {}
+        self._heard_ns: dict[str, int] = {}
+        self._delay_ns: dict[tuple[str, str], int] = {}
         self._last_words: dict[str, tuple[str, dict[str, int]]] = {}
 
     # -- what the node has done -------------------------------------------------------------------
@@ -70,6 +76,28 @@ class Subscribing:
         if much:
             self._acknowledge(upstream)
         return much
+
+    def silent(self) -> list[str]:
+        """Inputs that have been heard, have not ended, and say nothing any more."""
+        now_ns = self.bus.clock.mono_ns()
+        return [name for name, heard_ns in self._heard_ns.items() if name not in self._last_words and now_ns - heard_ns > SILENT_NS]
+
+    def without_last_word(self) -> list[str]:
+        """Inputs that have been heard and have not ended."""
+        return [name for name in self._heard_ns if name not in self._last_words]
+
+    def age_ns(self, envelope: Envelope) -> int:
+        """How much longer than usual a message has been on its way by now, whatever the two clocks say."""
+        usual_ns = self._delay_ns.get((envelope.source, envelope.run), 0)
+        return self.bus.clock.mono_ns() - envelope.mono_ns - usual_ns
+
+    def _hear(self, name: str, envelope: Envelope) -> None:
+        """Some message of an input has come: it lives; and how long its messages take is known a little better."""
+        now_ns = self.bus.clock.mono_ns()
+        self._heard_ns[name] = now_ns
+        delay_ns, key = now_ns - envelope.mono_ns, (envelope.source, envelope.run)
+        usual_ns = self._delay_ns.get(key, delay_ns)
+        self._delay_ns[key] = min(delay_ns, usual_ns + (delay_ns - usual_ns) // DRIFT)  # clocks of two machines drift apart
 
     def inputs_ended(self) -> bool:
         """Whether every input has said its final word and everything it sent on the reliable lane came."""
@@ -88,11 +116,11 @@ class Subscribing:
         """Connect to every input; the publishers may come later."""
         wiring = self.bus.wiring
         self._peers = {peer.name: peer for peer in wiring.inputs}
+        self._lanes = {peer.name: taken(peer.kind, wiring.kind) for peer in wiring.inputs}
         self._sub = sockets.subscriber(context, sockets.LATEST_HWM * 4)
         self._guard.watch_calls(self._sub)
         for peer in wiring.inputs:
-            lanes = taken(peer.kind, wiring.kind)
-            kinds = [kind for kind, lane in lanes.items() if lane == LATEST]
+            kinds = [kind for kind, lane in self._lanes[peer.name].items() if lane == LATEST]
             for kind in {"status", *kinds}:  # the status of every input: its life, and its last words
                 self._sub.subscribe(f"{kind}/{peer.name}")
         self._sub.subscribe(HELLO + wiring.name)  # sorts last, so it is sent last
@@ -100,7 +128,7 @@ class Subscribing:
             self._guard.call(self._sub, peer.key)
             sockets.speak_ipv6(self._sub, peer.endpoints.latest)
             self._sub.connect(peer.endpoints.latest)
-            kinds = [k for k, lane in taken(peer.kind, wiring.kind).items() if lane == RELIABLE]
+            kinds = [kind for kind, lane in self._lanes[peer.name].items() if lane == RELIABLE]
             if kinds:
                 socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, 0, self._guard, peer.key)
                 self._upstream[peer.name] = _Upstream(peer, socket, kinds)
@@ -150,8 +178,8 @@ class Subscribing:
         if peer is None:
             return  # a longer name that begins like one of ours
         _refuse_other_source(message, peer)
-        lane = taken(peer.kind, self.bus.wiring.kind).get(kind)
-        fresh = lane == LATEST and self._book(message)
+        self._hear(name, message.envelope)
+        fresh = self._lanes[name].get(kind) == LATEST and self._book(message)
         if kind == "status":
             self._on_peer_status(peer, message)
         if fresh:
@@ -182,7 +210,7 @@ class Subscribing:
     def _ask_again(self, peer: Peer, message: Message) -> None:
         """What its heartbeat told and did not come before it found our queue full: the newest will do."""
         assert self._sub is not None
-        lanes = taken(peer.kind, self.bus.wiring.kind)
+        lanes = self._lanes[peer.name]
         for topic, last_seq in message.body.last_seq.items():
             if lanes.get(topic.partition("/")[0]) != LATEST or topic == message.topic:
                 continue
@@ -192,7 +220,7 @@ class Subscribing:
                 self._sub.unsubscribe(AGAIN + topic)
 
     def _close_latest_books(self, peer: Peer) -> None:
-        lanes = taken(peer.kind, self.bus.wiring.kind)
+        lanes = self._lanes[peer.name]
         run, last_seq = self._last_words[peer.name]
         for topic, last in last_seq.items():
             if lanes.get(topic.partition("/")[0]) == LATEST:
@@ -210,6 +238,7 @@ class Subscribing:
         if message.topic.partition("/")[2] != upstream.peer.name or message.kind not in upstream.kinds:
             raise DecodeError("reliable", f"topic {message.topic!r} from {upstream.peer.name!r}")
         _refuse_other_source(message, upstream.peer)
+        self._heard_ns[upstream.peer.name] = self.bus.clock.mono_ns()
         if not self._book(message):
             upstream.acked, self.owes = min(upstream.acked, index - 1), True  # sent twice: it waits for a second word
             return
@@ -225,8 +254,8 @@ class Subscribing:
         self.bus.books.heard_end(message.topic, run, message.envelope.seq)
 
     def _book(self, message: Message) -> bool:
-        self.bus.newest_ns[message.topic] = message.envelope.t_ns
-        return self.bus.books.arrive(message.topic, message.envelope.run, message.envelope.seq)
+        envelope = message.envelope
+        return self.bus.books.arrive(envelope.topic, envelope.run, envelope.seq, envelope.t_ns)
 
     def _hello(self, upstream: _Upstream, run: str) -> None:
         upstream.run, upstream.handled, upstream.acked = run, -1, -1

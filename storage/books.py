@@ -8,12 +8,15 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocol.messages import ActionTaken, EpisodeMark, Frame, Gap, Message
+from protocol.messages import ActionTaken, EpisodeMark, Frame, Gap, Message, Tail
 from storage.index import MAX_INDEXED
 
 
 class Stream(msgspec.Struct, kw_only=True):
-    """One topic of one run of its source. `gaps` are the missing numbers, inclusive, sorted, apart."""
+    """One topic of one run of its source. `gaps` are the missing numbers, inclusive, sorted, apart.
+
+    `told`: the source ended without a last word, and its heartbeats told of numbers up to this (-1: of none).
+    """
 
     id: int
     topic: str
@@ -27,6 +30,7 @@ class Stream(msgspec.Struct, kw_only=True):
     first_mono_ns: int
     last_mono_ns: int
     gaps: list[tuple[int, int]] = []
+    told: int | None = None
 
     def messages(self) -> list[Gap]:
         return [Gap(topic=self.topic, run=self.run, first=first, last=last) for first, last in self.gaps]
@@ -104,6 +108,23 @@ class Books:
         stream.last_seq = max(stream.last_seq, gap.last)
         self._changed[b"stream/%08x" % stream.id] = stream
         self._changed[b"state"] = self.state
+
+    def note_tail(self, tail: Tail) -> bool:
+        """The end of a known stream is unknown; whether it is known here."""
+        stream = self.streams.get((tail.topic, tail.run))
+        if stream is None:
+            return False
+        stream.told = tail.told
+        self._changed[b"stream/%08x" % stream.id] = stream
+        self._changed[b"state"] = self.state
+        return True
+
+    def tails(self) -> list[Tail]:
+        return [
+            Tail(topic=stream.topic, run=stream.run, last=stream.last_seq, told=stream.told)
+            for stream in self.streams.values()
+            if stream.told is not None
+        ]
 
     def gaps(self) -> list[Gap]:
         return [gap for stream in self.streams.values() for gap in stream.messages()]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.clock import NS_PER_S
-from protocol.messages import Gap, Robot
+from protocol.messages import Gap, Robot, Tail
 from storage.books import Books, Episode, Stream
 from storage.header import Header
 from storage.lock import writer_pid
@@ -48,9 +48,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     topics: dict[str, TopicInfo]
     episodes: list[Episode]
     gaps: list[Gap]
+    tails: list[Tail]
 
 
-def describe(path: Path, header: Header, books: Books, segments: int) -> SessionInfo:
+def describe(path: Path, header: Header, books: Books, gaps: list[Gap], segments: int) -> SessionInfo:
     """The info of the session at `path` from its header and books."""
     episodes = [row for _, row in sorted(books.episodes.items())]
     return SessionInfo(
@@ -60,7 +61,7 @@ def describe(path: Path, header: Header, books: Books, segments: int) -> Session
         notes=header.notes, tags=header.tags, derived_from=header.derived_from,
         events=books.state.events, bytes=books.state.bytes, disk_bytes=disk_bytes(path),
         duration_s=_duration_s(list(books.streams.values())), frames=sum(row.frames for row in episodes),
-        segments=segments, topics=_topics(books), episodes=episodes, gaps=books.gaps(),
+        segments=segments, topics=_topics(books), episodes=episodes, gaps=gaps, tails=books.tails(),
     )  # fmt: skip
 
 

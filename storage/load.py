@@ -48,15 +48,20 @@ def find_seq(path: Path, stream: int, seq: int) -> int | None:
     """The number of the event that holds `seq` of a stream; None when it is not there."""
     segments = open_segments(path)
     try:
-        for segment in reversed(segments):
-            if not segment.ready():
-                continue
-            with segment.read() as txn:
-                found = txn.get(SEQ_KEY.pack(stream, seq), db=segment.table("seq"))
-                if found is not None:
-                    return int(NUMBER.unpack(found)[0])
+        return find_seq_in(segments, stream, seq)
     finally:
         close_segments(segments)
+
+
+def find_seq_in(segments: list[Segment], stream: int, seq: int) -> int | None:
+    """The same, in segments that are open."""
+    for segment in reversed(segments):
+        if not segment.ready():
+            continue
+        with segment.read() as txn:
+            found = txn.get(SEQ_KEY.pack(stream, seq), db=segment.table("seq"))
+            if found is not None:
+                return int(NUMBER.unpack(found)[0])
     return None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import lmdb
+import msgspec
 
 from protocol.messages import Gap, Message, Robot
 from storage.arrays import ArrayCodec
@@ -21,7 +22,7 @@ from storage.books import Books, Episode
 from storage.errors import CorruptSession, EventNotFound
 from storage.header import Header, read_header
 from storage.info import SessionInfo, describe
-from storage.load import books_of, close_segments, open_segments
+from storage.load import books_of, close_segments, find_seq_in, open_segments
 from storage.lock import writer_pid
 from storage.record import Event, decode_record
 from storage.segment import KIND_KEY, NUMBER, STEP_KEY, TIME_KEY, Segment, segment_folders, step_key
@@ -57,7 +58,7 @@ class SessionReader:
     def info(self) -> SessionInfo:
         """Everything that the books say, as of the last commit."""
         self.header = read_header(self.path)
-        return describe(self.path, self.header, self.books(), len(self._segments))
+        return describe(self.path, self.header, self.books(), self.gaps(), len(self._segments))
 
     def books(self) -> Books:
         self.refresh()
@@ -68,7 +69,21 @@ class SessionReader:
         return [row for _, row in sorted(self.books().episodes.items())]
 
     def gaps(self) -> list[Gap]:
-        return self.books().gaps()
+        """Every gap, with the times of the messages around it."""
+        books = self.books()
+        timed = []
+        for stream in books.streams.values():
+            for gap in stream.messages():
+                times = {"after_ns": self._sent_ns(stream.id, gap.first - 1), "before_ns": self._sent_ns(stream.id, gap.last + 1)}
+                timed.append(msgspec.structs.replace(gap, **times))
+        return timed
+
+    def _sent_ns(self, stream: int, seq: int) -> int:
+        """When a message of a stream was sent, wall clock; 0 when it is not here."""
+        if seq < 0:
+            return 0
+        number = find_seq_in(self._segments, stream, seq)
+        return 0 if number is None else self.event(number).message.envelope.t_ns
 
     def __len__(self) -> int:
         """The number of events that are committed."""

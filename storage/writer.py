@@ -15,7 +15,7 @@ import lmdb
 import msgspec
 
 from protocol.clock import NS_PER_S, Clock, SystemClock
-from protocol.messages import Committed, Gap, Message, Robot
+from protocol.messages import Committed, Gap, Message, Robot, Tail
 from storage.arrays import DEFAULT_CODEC, ArrayCodec
 from storage.books import Books
 from storage.errors import DiskFull, SessionExists, StorageError
@@ -151,6 +151,15 @@ class SessionWriter:
         """Write down numbers that never came; on disk with the next commit. Jumps in `seq` note themselves."""
         self._check_open()
         self._books.note_gap(gap)
+        self._noted = True
+        if self._oldest_ns is None:
+            self._oldest_ns = self.clock.mono_ns()
+
+    def note_tail(self, tail: Tail) -> None:
+        """Write down that a stream's publisher ended without a last word; on disk with the next commit."""
+        self._check_open()
+        if not self._books.note_tail(tail):
+            return  # nothing of it is in this session
         self._noted = True
         if self._oldest_ns is None:
             self._oldest_ns = self.clock.mono_ns()

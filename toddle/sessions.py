@@ -8,6 +8,7 @@ toddle sessions verify track
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
+    from protocol.messages import Gap
     from storage.donkeycar import ImportReport
     from storage.info import SessionInfo
     from storage.verify import Report
@@ -165,8 +167,18 @@ def _info_lines(info: SessionInfo) -> list[str]:
         + (", held out" if row.held_out else "") + "".join(f", {mark.mark}" for mark in row.marks if mark.mark not in ("start", "end"))
         for row in info.episodes
     ]  # fmt: skip
-    gaps = [f"  gap       {gap.topic} {gap.first} to {gap.last} of run {gap.run} never came" for gap in info.gaps]
-    return lines + _cut(rows) + _cut(gaps)
+    gaps = [f"  gap       {gap.topic} {gap.first} to {gap.last} of run {gap.run} never came{_when(gap)}" for gap in info.gaps]
+    tails = [
+        f"  unknown   the end of {tail.topic} after {tail.last} of run {tail.run}: its publisher died without a last word"
+        for tail in info.tails
+    ]
+    return lines + _cut(rows) + _cut(gaps) + _cut(tails)
+
+
+def _when(gap: Gap) -> str:
+    """Between which times a gap lies, as far as they are known."""
+    known = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ns / 1e9)) for ns in (gap.after_ns, gap.before_ns) if ns]
+    return f", {' to '.join(known)}" if known else ""
 
 
 @sessions.command()

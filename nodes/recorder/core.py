@@ -7,7 +7,7 @@ publishes what that returns. DiskFull comes out of every call that writes: the n
 from pathlib import Path
 
 from nodes.recorder.config import RecorderConfig
-from protocol.messages import Alarm, Committed, Gap, Message, Robot
+from protocol.messages import Alarm, Committed, Gap, Message, Robot, Tail
 from protocol.topics import TOPICS
 from storage.errors import BadMessage
 from storage.retention import Deleted, retain
@@ -79,6 +79,12 @@ class RecorderCore:
         row = TOPICS.get(gap.topic.partition("/")[0])
         if row is not None and row.recorded:
             self.writer.note_gap(gap)
+
+    def note_tail(self, tail: Tail) -> None:
+        """Write down that the end of a stream is not known."""
+        row = TOPICS.get(tail.topic.partition("/")[0])
+        if row is not None and row.recorded:
+            self.writer.note_tail(tail)
 
     def tick(self, now_mono_ns: int) -> list[Committed | Alarm]:
         """Commit when it is due; what to publish now. Raises DiskFull."""

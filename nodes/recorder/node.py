@@ -8,6 +8,7 @@ from nodes.recorder.config import RecorderConfig
 from nodes.recorder.core import RecorderCore, open_writer
 from nodes.runtime import Node, NodeError
 from protocol import messages as m
+from protocol.books import Resume
 from storage.errors import StorageError
 from storage.paths import session_path, sessions_root
 
@@ -35,14 +36,14 @@ class RecorderNode(Node):
             if not resume:
                 ours.unlink(missing_ok=True)
             raise NodeError(str(error), error.exit_code) from None
-        self._noted: set[m.Gap] = set()
+        self._noted: set[m.Gap | m.Tail] = set()
         self._retained = False
         self.log.info("recording session %s in %s%s", name, path, ", going on after a restart" if resume else "")
 
-    def resume(self) -> Mapping[str, tuple[str, int]]:
+    def resume(self) -> Mapping[str, Resume]:
         """Where the session ends, per topic, so that only what is missing comes again."""
         assert self.core is not None
-        return {topic: (run, last_seq + 1) for topic, (run, last_seq) in self.core.writer.ends().items()}
+        return {topic: Resume(run, last_seq + 1) for topic, (run, last_seq) in self.core.writer.ends().items()}
 
     def numbers(self) -> Mapping[str, float]:
         core = getattr(self, "core", None)
@@ -51,7 +52,7 @@ class RecorderNode(Node):
     def tick(self) -> float:
         assert self.core is not None
         try:
-            self._note_gaps()
+            self._note_losses()
             news = self.core.tick(time.monotonic_ns())
         except StorageError as error:
             raise NodeError(str(error), error.exit_code) from None
@@ -59,12 +60,17 @@ class RecorderNode(Node):
         self._retain_once()
         return TICK_S
 
-    def _note_gaps(self) -> None:
+    def _note_losses(self) -> None:
+        """Write down what never came, and whose end is not known."""
         assert self.core is not None
-        for gap in self.bus.gaps():
-            if gap not in self._noted:
-                self._noted.add(gap)
-                self.core.note_gap(gap)
+        for loss in (*self.bus.gaps(), *self.bus.tails()):
+            if loss in self._noted:
+                continue
+            self._noted.add(loss)
+            if isinstance(loss, m.Gap):
+                self.core.note_gap(loss)
+            else:
+                self.core.note_tail(loss)
 
     def _take(self, message: m.Message) -> None:
         assert self.core is not None
@@ -81,7 +87,7 @@ class RecorderNode(Node):
         if core is None:
             return
         try:
-            self._note_gaps()
+            self._note_losses()
             self._tell(core.finish())
         except StorageError as error:
             raise NodeError(str(error), error.exit_code) from None

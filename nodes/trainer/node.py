@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nodes.runtime import MAX_WAIT_S, Node, NodeError
+from nodes.trainer import taken
 from nodes.trainer.config import TrainerConfig
 from protocol import messages as m
+from protocol.books import Resume
 
 if TYPE_CHECKING:
     from nodes.trainer.core import TrainerCore
@@ -31,6 +33,7 @@ class TrainerNode(Node):
 
         self.core: TrainerCore | None = None
         self.checkpoints = self.run_dir / "checkpoints"
+        self._taken_file = self.run_dir / f"taken-{self.name}.json"
         self.paused = False
         self.version = 0
         self.first_frame_s: float | None = None
@@ -41,6 +44,9 @@ class TrainerNode(Node):
         self._ignored_episode: int | None = None
         self._due_s = {"metrics": 0.0, "weights": 0.0, "score": 0.0, "checkpoint": 0.0}
         self._counted = (0.0, 0)
+
+    def resume(self) -> Mapping[str, Resume]:
+        return taken.load(self._taken_file)
 
     # -- what comes -------------------------------------------------------------------------------
 
@@ -88,6 +94,8 @@ class TrainerNode(Node):
             self._due_s = dict.fromkeys(self._due_s, self.first_frame_s)
             self._due_s["checkpoint"] += self.config.checkpoint_every_s
             self._counted = (self.first_frame_s, self.core.learner.samples)
+        if message.body.held_out and message.envelope.episode is not None:  # also when its start was not kept for us
+            self._held_episodes.add(message.envelope.episode)
         self.core.add_frame(message)
 
     def on_action(self, message: m.Message) -> None:
@@ -111,6 +119,7 @@ class TrainerNode(Node):
         report = self.core.train()
         if self._due("metrics", METRICS_EVERY_S):
             self._report(report)
+            taken.save(self._taken_file, self.bus.handled)
         if self._due("weights", self.config.weights_every_s):
             self._publish_weights()
         if self._due("checkpoint", self.config.checkpoint_every_s):

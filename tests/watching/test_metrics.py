@@ -42,8 +42,7 @@ def page(kind: str, numbers: Callable[[], Mapping[str, float]] = dict) -> str:
     bus = Bus(Wiring(run="r", run_dir="r", name="n", kind=kind, endpoints=ENDS, inputs=[Peer("robot", "robot", ENDS)]))
     try:
         bus.books.open("frame/robot", "reliable")
-        bus.books.arrive("frame/robot", "q", 3)
-        bus.newest_ns["frame/robot"] = 5_000_000_000
+        bus.books.arrive("frame/robot", "q", 3, 5_000_000_000)
         bus.refuse("msgpack")
         bus.refuse('a "quoted"\nreason')
         timing = metrics.TIMINGS[kind].start() if kind in metrics.TIMINGS else None
