@@ -23,11 +23,13 @@ from protocol.messages import Frame, Message
 from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 
 ZERO_COPY_BYTES = 450 * 1024
-HWM = 4  # of the bare loop, as measured best
-WINDOW = 16
-RING = 64
-ACK_EVERY = 4
+IN_FLIGHT_BYTES = 8 << 20
+"""On its way to one subscriber at most, in all loops."""
 DISTINCT = 8
+MOST_LATENCIES = 5000  # more would fill the pipe to the parent
+
+
+KINDS = {"reliable": "trainer", "latest": "viewer"}
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -40,6 +42,11 @@ class Setup(msgspec.Struct, frozen=True):
     height: int
     width: int
     lane: str = "reliable"
+
+    @property
+    def in_flight(self) -> int:
+        """Frames on their way to one subscriber of a bare loop."""
+        return max(IN_FLIGHT_BYTES // (self.height * self.width * 3), 4)
 
     def ends(self, name: str) -> Endpoints:
         return Endpoints(*(f"ipc://{self.folder}/{name}.{lane}" for lane in ("l", "r", "c")))
@@ -59,23 +66,25 @@ Send = Callable[[int, int, np.ndarray[Any, Any], bool], None]
 
 
 def publish(setup: Setup, send: Send, pause: Callable[[float], None], drain: Callable[[], None] = lambda: None) -> None:
-    """Phases from standard input until it ends; `pause` waits a time, in seconds, and `drain` until all is sent, as the loop at hand does."""
+    """Phases from standard input until it ends; `pause` waits some seconds, `drain` until all is sent, as the loop at hand does."""
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 255, (setup.height, setup.width, 3), np.uint8) for _ in range(DISTINCT)]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
         phase = msgspec.json.decode(line, type=Phase)
-        used, start_s, number = _cpu_s(), time.monotonic(), 0
+        used, start_s, number, sending_ns = _cpu_s(), time.monotonic(), 0, 0
         while number < phase.frames or (not phase.frames and time.monotonic() - start_s < phase.seconds):
             if phase.rate_hz:
                 pause(max(start_s + number / phase.rate_hz - time.monotonic(), 0))
+            before_ns = time.monotonic_ns()
             send(phase.number, number, pictures[number % DISTINCT], False)
+            sending_ns += time.monotonic_ns() - before_ns
             number += 1
         wall_s = time.monotonic() - start_s
         send(phase.number, number, pictures[0], True)
         drain()
-        _say({"phase": phase.number, "sent": number, "cpu_s": _cpu_s() - used, "wall_s": wall_s})
+        _say({"phase": phase.number, "sent": number, "cpu_s": _cpu_s() - used, "wall_s": wall_s, "sending_ms": sending_ns / 1e6})
 
 
 class Tally:
@@ -100,8 +109,9 @@ class Tally:
             return
         ms = np.array(self.latencies_ns) / 1e6
         _say({
-            "phase": phase, "received": len(ms), "lost": self.missing, "wall_s": (now_ns - self.first_ns) / 1e9, "cpu_s": _cpu_s() - self.cpu_s,
-            "latency_ms": [round(float(v), 4) for v in ms],
+            "phase": phase, "received": len(ms), "lost": self.missing,
+            "wall_s": (now_ns - self.first_ns) / 1e9, "cpu_s": _cpu_s() - self.cpu_s,
+            "latency_ms": [round(float(v), 4) for v in ms] if len(ms) <= MOST_LATENCIES else [],
         })  # fmt: skip
 
 
@@ -109,7 +119,7 @@ class Tally:
 
 
 def toddle_pub(setup: Setup) -> None:
-    kind = "trainer" if setup.lane == "reliable" else "viewer"
+    kind = KINDS[setup.lane]
     wiring = Wiring(
         run="bench", run_dir=setup.folder, name="pub", kind="robot", endpoints=setup.ends("pub"),
         subscribers=[Subscriber(f"sub{index}", kind) for index in range(setup.subscribers)],
@@ -127,7 +137,7 @@ def toddle_pub(setup: Setup) -> None:
 
 
 def toddle_sub(setup: Setup) -> None:
-    kind = "trainer" if setup.lane == "reliable" else "viewer"
+    kind = KINDS[setup.lane]
     inputs = [Peer("pub", "robot", setup.ends("pub"))]
     bus = Bus(Wiring(run="bench", run_dir=setup.folder, name=setup.name, kind=kind, endpoints=setup.ends(setup.name), inputs=inputs))
     bus.start()
@@ -164,7 +174,7 @@ def _take(tally: Tally, header: Any, buffer: Any) -> None:
 def nodrop_pub(setup: Setup) -> None:
     """XPUB that waits when a subscriber's queue is full: nothing is lost, nothing can be asked for again."""
     context: zmq.Context[Any] = zmq.Context()
-    socket = _socket(context, zmq.XPUB)
+    socket = _socket(context, zmq.XPUB, setup.in_flight)
     socket.setsockopt(zmq.XPUB_NODROP, 1)
     socket.setsockopt(zmq.XPUB_VERBOSE, 1)
     socket.bind(f"ipc://{setup.folder}/bare")
@@ -180,7 +190,7 @@ def nodrop_pub(setup: Setup) -> None:
 
 def nodrop_sub(setup: Setup) -> None:
     context: zmq.Context[Any] = zmq.Context()
-    socket = _socket(context, zmq.SUB)
+    socket = _socket(context, zmq.SUB, setup.in_flight)
     socket.subscribe(b"frame/pub")
     socket.connect(f"ipc://{setup.folder}/bare")
     tally = Tally()
@@ -189,84 +199,92 @@ def nodrop_sub(setup: Setup) -> None:
         _take(tally, parts[1].buffer, parts[2].buffer)
 
 
-def acked_pub(setup: Setup) -> None:
+class _Acked:
     """ROUTER with a ring and a window per subscriber: nothing is lost, and what is in the ring can be asked for again."""
-    context: zmq.Context[Any] = zmq.Context()
-    socket = _socket(context, zmq.ROUTER)
-    socket.set_hwm(0)
-    socket.bind(f"ipc://{setup.folder}/bare")
-    readers = {socket.recv_multipart()[0]: [0, -1] for _ in range(setup.subscribers)}  # identity: next, acknowledged
-    ring: deque[list[Any]] = deque()
-    first = 0
 
-    def listen(timeout_ms: int) -> None:
-        while socket.poll(timeout_ms):
-            identity, said = socket.recv_multipart()
-            readers[identity][1] = int.from_bytes(said, "big")
+    def __init__(self, setup: Setup) -> None:
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.socket = _socket(self.context, zmq.ROUTER, 0)
+        self.socket.bind(f"ipc://{setup.folder}/bare")
+        self.window, self.room = setup.in_flight, 2 * setup.in_flight
+        self.next, self.acked = {}, {}
+        for _ in range(setup.subscribers):
+            identity = self.socket.recv_multipart()[0]
+            self.next[identity], self.acked[identity] = 0, -1
+        self.ring: deque[list[Any]] = deque()
+        self.first = 0
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.ring)
+
+    def listen(self, timeout_ms: int) -> None:
+        while self.socket.poll(timeout_ms):
+            identity, said = self.socket.recv_multipart()
+            self.acked[identity] = int.from_bytes(said, "big")
             timeout_ms = 0
 
-    def feed() -> None:
-        for identity, reader in readers.items():
-            while reader[0] < first + len(ring) and reader[0] - reader[1] <= WINDOW:
-                socket.send_multipart([identity, *ring[reader[0] - first]], copy=False)
-                reader[0] += 1
+    def feed(self) -> None:
+        for identity, index in self.next.items():
+            while index < self.end and index - self.acked[identity] <= self.window:
+                self.socket.send_multipart([identity, *self.ring[index - self.first]], copy=False)
+                index += 1
+            self.next[identity] = index
 
-    def send(phase: int, number: int, picture: np.ndarray[Any, Any], last: bool) -> None:
-        nonlocal first
-        while len(ring) >= RING:
-            if min(reader[1] for reader in readers.values()) >= first:
-                ring.popleft()
-                first += 1
+    def send(self, phase: int, number: int, picture: np.ndarray[Any, Any], last: bool) -> None:
+        while len(self.ring) >= self.room:
+            if min(self.acked.values()) >= self.first:
+                self.ring.popleft()
+                self.first += 1
             else:
-                listen(1000)
-                feed()
-        index = (first + len(ring)).to_bytes(8, "big")
-        ring.append([index, b"frame/pub", _header(phase, number, picture, last), picture.reshape(-1).data])
-        listen(0)
-        feed()
+                self.listen(1000)
+                self.feed()
+        index = self.end.to_bytes(8, "big")
+        self.ring.append([index, b"frame/pub", _header(phase, number, picture, last), picture.reshape(-1).data])
+        self.listen(0)
+        self.feed()
 
-    def pause(seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
-            listen(0) if socket.poll(max(int(left_s * 1000), 1)) else None
-            feed()
+            if left_s < 0.001:
+                time.sleep(left_s)
+            elif self.socket.poll(int(left_s * 1000)):
+                self.listen(0)
+                self.feed()
 
-    def drain() -> None:
-        while any(reader[1] < first + len(ring) - 1 for reader in readers.values()):
-            listen(1000)
-            feed()
+    def drain(self) -> None:
+        while min(self.acked.values()) < self.end - 1:
+            self.listen(1000)
+            self.feed()
 
-    publish(setup, send, pause, drain)
-    context.destroy(1000)
+
+def acked_pub(setup: Setup) -> None:
+    loop = _Acked(setup)
+    publish(setup, loop.send, loop.pause, loop.drain)
+    loop.context.destroy(1000)
 
 
 def acked_sub(setup: Setup) -> None:
     context: zmq.Context[Any] = zmq.Context()
-    socket = _socket(context, zmq.DEALER)
-    socket.set_hwm(0)
+    socket = _socket(context, zmq.DEALER, 0)
     socket.connect(f"ipc://{setup.folder}/bare")
     socket.send(b"hello")
-    tally, waiting = Tally(), 0
+    tally, waiting, index, every = Tally(), 0, b"", max(setup.in_flight // 4, 1)
     while True:
-        if waiting and not socket.poll(50):
-            waiting = _ack(socket, index)
+        if waiting >= every or (waiting and not socket.poll(50)):
+            socket.send(index)
+            waiting = 0
         parts = socket.recv_multipart(copy=False)
         index = parts[0].bytes
         _take(tally, parts[2].buffer, parts[3].buffer)
         waiting += 1
-        if waiting >= ACK_EVERY:
-            waiting = _ack(socket, index)
 
 
-def _ack(socket: zmq.Socket[Any], index: bytes) -> int:
-    socket.send(index)
-    return 0
-
-
-def _socket(context: zmq.Context[Any], kind: int) -> zmq.Socket[Any]:
+def _socket(context: zmq.Context[Any], kind: int, hwm: int) -> zmq.Socket[Any]:
     socket: zmq.Socket[Any] = context.socket(kind)
     socket.copy_threshold = ZERO_COPY_BYTES
-    socket.set_hwm(HWM)
+    socket.set_hwm(hwm)
     return socket
 
 

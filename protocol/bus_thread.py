@@ -56,10 +56,11 @@ class BusThread(threading.Thread):
         self._control: zmq.Socket[Any] | None = None
         self._wake_out, self._wake_in = sockets.wake_pair()
         self._waiter = Waiter()
-        self._sources: list[Source] = []
+        self._sources: dict[int, Source] = {}
         self._more = False
         self._waiting = 0
         self._turned_ns = 0
+        self._published_ns = 0
         self._leaving = False
         self._finished = False
         self._next_beat_ns = 0
@@ -105,7 +106,7 @@ class BusThread(threading.Thread):
         self.beat_now.set()
         self.join()
         with self.bus.lock:
-            self._sources = []
+            self._sources = {}
             self.subscribing.leave()
             self.publishing.close()
             if self._control is not None:
@@ -164,8 +165,10 @@ class BusThread(threading.Thread):
             self._more = True  # what was said may have swallowed a word
 
     def due(self) -> bool:
-        """Whether a thread that only publishes should look at the other sockets too."""
-        return self.bus.clock.mono_ns() - self._turned_ns > PUBLISH_TURN_NS
+        """Whether a thread that publishes all the time should look at the other sockets too."""
+        now_ns = self.bus.clock.mono_ns()
+        before_ns, self._published_ns = self._published_ns, now_ns
+        return now_ns - before_ns < PUBLISH_TURN_NS < now_ns - self._turned_ns
 
     def reply(self, parts: list[Buffer]) -> None:
         """Answer on the control endpoint."""
@@ -196,19 +199,21 @@ class BusThread(threading.Thread):
             self.wake()
 
     def _wait_and_work(self, timeout_s: float) -> None:
-        self._waiter.wait(0.0 if self._more else timeout_s)
+        ready = self._waiter.wait(0.0 if self._more else timeout_s)
         with self.bus.lock:
             self.worker = threading.get_ident()
             try:
-                self._work()
+                self._work(ready)
             finally:
                 self.worker = None
 
-    def _work(self) -> None:
-        """Deal with all that has come."""
-        self._empty_wake_pair()
+    def _work(self, ready: list[int]) -> None:
+        """Deal with what has come, on these descriptors and wherever a word may have been lost."""
+        if self._wake_in.fileno() in ready:
+            self._empty_wake_pair()
+        sources = self._sources.values() if self._more else [self._sources[fd] for fd in ready if fd in self._sources]
         self._more = False
-        for socket, take in self._sources:
+        for socket, take in sources:
             if sockets.readable(socket):
                 sockets.drain(socket, take, self.bus.refuse)
                 self._more = True  # as long as something comes; what was sent meanwhile may have swallowed a word
@@ -217,14 +222,15 @@ class BusThread(threading.Thread):
     def _list_sources(self) -> None:
         """Every socket that may bring something, and who takes it."""
         assert self._control is not None
-        self._sources = [
+        sources: list[Source] = [
             (self._control, self._on_control),
             (self.publishing.xpub, self.publishing.on_subscription),
             (self.publishing.router, self.publishing.on_reader),
             *self.subscribing.sources(),
             *self.guard.sources(),
         ]
-        self._waiter.watch((self._wake_in.fileno(), *(socket.FD for socket, _ in self._sources)))
+        self._sources = {socket.FD: (socket, take) for socket, take in sources}
+        self._waiter.watch((self._wake_in.fileno(), *self._sources))
         self._more = True
         self.wake()
 
@@ -255,7 +261,7 @@ class BusThread(threading.Thread):
     def _shut_out(self) -> None:
         """Close every connection; whoever may comes back by itself. `bus.lock` is held."""
         assert self._control is not None
-        self._sources = []
+        self._sources = {}
         for door in (self.publishing.xpub, self.publishing.router, self._control):
             self.guard.forget(door)
             door.close(0)  # nothing that waits is sent any more

@@ -16,11 +16,10 @@ class Waiter:
         """The descriptors to wait on from now on."""
         self._fds = fds
 
-    def wait(self, timeout_s: float) -> None:
-        """Until one is readable, at most `timeout_s`."""
+    def wait(self, timeout_s: float) -> list[int]:
+        """Until one is readable, at most `timeout_s`; those that are."""
         if not hasattr(select, "poll"):  # Windows
-            select.select(self._fds, (), (), timeout_s)
-            return
+            return select.select(self._fds, (), (), timeout_s)[0]
         fds, poll = getattr(self._local, "made", ((), None))
         if poll is None or fds is not self._fds:
             fds, poll = self._fds, select.poll()
@@ -28,5 +27,7 @@ class Waiter:
                 poll.register(fd, select.POLLIN)
             self._local.made = fds, poll
         whole_ms = int(timeout_s * 1000)
-        if not poll.poll(whole_ms) and (rest_s := timeout_s - whole_ms / 1000) > 0:
+        ready = poll.poll(whole_ms)
+        if not ready and (rest_s := timeout_s - whole_ms / 1000) > 0:
             time.sleep(rest_s)
+        return [fd for fd, _ in ready]

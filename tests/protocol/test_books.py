@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.books import Books
+from protocol.books import Books, Resume
 from protocol.messages import Gap, TopicCount
 from protocol.topics import LATEST, RELIABLE, Lane
 
@@ -13,7 +13,7 @@ TOPIC = "frame/r"
 
 def books(lane: Lane = RELIABLE, run: str = "", next_seq: int = 0) -> Books:
     made = Books()
-    made.open(TOPIC, lane, run, next_seq)
+    made.open(TOPIC, lane, Resume(run, next_seq))
     return made
 
 

@@ -14,6 +14,7 @@ import zmq
 from protocol import control
 from protocol import messages as m
 from protocol.bus import Bus
+from protocol.clock import SystemClock
 from protocol.errors import BindError, BusClosed, ControlError, EncodeError
 from protocol.wiring import Endpoints
 
@@ -105,13 +106,27 @@ def test_a_late_joiner_gets_what_is_latched_on_both_lanes(graph: Any, take: Any,
     assert take(recorder, "episode", until=lambda found: any(one.body.mark == "end" for one in found))
 
 
+class Later(SystemClock):
+    """A clock that can be put forward."""
+
+    ahead_s = 0
+
+    def mono_ns(self) -> int:
+        return super().mono_ns() + self.ahead_s * 10**9
+
+
 def test_too_old_is_refused_and_counted(graph: Any, take: Any, ready: Any, wait: Any) -> None:
+    """Old is what has waited here for long: what the sender's clocks say is compared with nothing but themselves."""
+    clock = Later()
     robot = graph.bus("robot", "robot", subscribers=PREDICTOR)
-    predictor = graph.bus("pred", "predictor", inputs=ROBOT, max_age_s=60.0)
+    predictor = graph.bus("pred", "predictor", inputs=ROBOT, max_age_s=60.0, clock=clock)
     ready(robot)
-    frame(robot, 0, t_ns=time.time_ns() - 61 * 10**9)
+    frame(robot, 0, t_ns=1)
+    wait(lambda: predictor.status().counts["frame/robot"].published == 1)
+    clock.ahead_s = 61
     wait(lambda: predictor.next(0.01) is None and predictor.status().counts["frame/robot"].skipped == 1)
-    frame(robot, 1)
+    clock.ahead_s = 0
+    frame(robot, 1, t_ns=1)
     assert steps(take(predictor, "frame")) == [1]
     count = predictor.status().counts["frame/robot"]
     assert (count.published, count.received, count.skipped) == (2, 1, 1)
@@ -119,13 +134,13 @@ def test_too_old_is_refused_and_counted(graph: Any, take: Any, ready: Any, wait:
 
 def test_next_returns_in_time_though_old_messages_keep_coming(graph: Any, ready: Any, wait: Any) -> None:
     robot = graph.bus("robot", "robot", subscribers=PREDICTOR)
-    predictor = graph.bus("pred", "predictor", inputs=ROBOT, max_age_s=1.0)
+    predictor = graph.bus("pred", "predictor", inputs=ROBOT, max_age_s=-1e9)  # so that all are too old
     ready(robot)
     stop = threading.Event()
 
     def old() -> None:
         while not stop.wait(0.005):
-            frame(robot, 0, t_ns=1)
+            frame(robot, 0)
 
     sender = threading.Thread(target=old)
     sender.start()
