@@ -6,6 +6,7 @@ as its episode. A subscriber writes one line of JSON when the last frame of a ph
 """
 
 import json
+import math
 import resource
 import sys
 import time
@@ -19,6 +20,7 @@ import numpy as np
 import zmq
 
 from protocol.bus import Bus
+from protocol.codec import DTYPES
 from protocol.messages import Frame, Message
 from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 
@@ -164,9 +166,13 @@ def _header(phase: int, number: int, picture: np.ndarray[Any, Any], last: bool) 
     return bytes(msgpack.packb(plain))
 
 
-def _take(tally: Tally, header: Any, buffer: Any) -> None:
-    plain = msgpack.unpackb(header)
+def _take(tally: Tally, topic: Any, header: Any, buffer: Any) -> None:
+    """Check what came as a careful loop would: nothing is believed that the header says of the buffer."""
+    plain = msgpack.unpackb(header, strict_map_key=True, max_array_len=64, max_map_len=64)
     envelope, (_, dtype, shape) = plain["envelope"], plain["arrays"][0]
+    sound = plain["v"] == 1 and dtype in DTYPES and envelope["topic"].encode() == topic
+    if not sound or math.prod(shape) * DTYPES[dtype].itemsize != len(buffer):
+        raise ValueError("not a message")
     np.frombuffer(buffer, dtype).reshape(shape)
     tally.take(envelope["episode"], envelope["step"], envelope["mono_ns"], plain["body"]["last"])
 
@@ -196,7 +202,7 @@ def nodrop_sub(setup: Setup) -> None:
     tally = Tally()
     while True:
         parts = socket.recv_multipart(copy=False)
-        _take(tally, parts[1].buffer, parts[2].buffer)
+        _take(tally, parts[0].bytes, parts[1].buffer, parts[2].buffer)
 
 
 class _Acked:
@@ -277,7 +283,7 @@ def acked_sub(setup: Setup) -> None:
             waiting = 0
         parts = socket.recv_multipart(copy=False)
         index = parts[0].bytes
-        _take(tally, parts[2].buffer, parts[3].buffer)
+        _take(tally, parts[1].bytes, parts[2].buffer, parts[3].buffer)
         waiting += 1
 
 

@@ -148,7 +148,10 @@ def summarise(
         scores=_scores(trainer),
         scores_at=_marks(board), versions=versions, command=command,
         nodes={v.name: _node(v) for v in board.nodes.values()},
-        notes=[*problems, *(f"{one} did not stop when asked and was ended" for one in forced), *_troubles(board), *_ends_unknown(board), *_deaths(board)],
+        notes=[
+            *problems, *(f"{one} did not stop when asked and was ended" for one in forced),
+            *_troubles(board), *_ends_unknown(board), *_deaths(board),
+        ],
     )  # fmt: skip
 
 

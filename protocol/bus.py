@@ -28,7 +28,7 @@ from protocol.errors import BusClosed, ControlError, EncodeError
 from protocol.inbox import Inbox, Taken
 from protocol.messages import Array, Body, Envelope, Gap, Message, StateName, Status, Tail
 from protocol.ring import Ring
-from protocol.topics import LATEST, RELIABLE, TOPICS, taken
+from protocol.topics import LATEST, RELIABLE, TOPICS, Topic, taken
 from protocol.wiring import Wiring
 
 NO_ARRAYS: Mapping[str, Array] = {}
@@ -62,6 +62,8 @@ class Bus:
         self._state = Status(state="starting", kind=wiring.kind)
         self._last_next_ns = self.clock.mono_ns()
         self._next_seq: dict[str, int] = {}
+        self._topics: dict[str, tuple[str, Topic]] = {}
+        self._blocks = wiring.on_full == "block"
         self._abandoned = False
         self._drained: bool | None = None
         self._handled: Taken | None = None
@@ -158,11 +160,9 @@ class Bus:
         self, kind: str, body: Body, arrays: Mapping[str, Array],
         episode: int | None, step: int | None, t_ns: int | None, *, wait: bool,
     ) -> int:  # fmt: skip
-        topic = f"{kind}/{self.wiring.name}"
         t_ns = self.clock.wall_ns() if t_ns is None else t_ns
         wait = wait and self._thread.worker != threading.get_ident()  # not while it deals with what has come
-        waits = wait and self.wiring.on_full == "block"
-        while (seq := self._try_to_publish(topic, kind, body, arrays, (episode, step, t_ns), waits)) is None:
+        while (seq := self._try_to_publish(kind, body, arrays, (episode, step, t_ns), wait and self._blocks)) is None:
             self._last_next_ns = self.clock.mono_ns()  # who waits for others is not hung
             self._thread.turn(WAIT_FOR_ROOM_S)
         if wait and self._thread.due():
@@ -170,27 +170,35 @@ class Bus:
         return seq
 
     def _try_to_publish(
-        self, topic: str, kind: str, body: Body, arrays: Mapping[str, Array],
-        place: tuple[int | None, int | None, int], waits: bool,
-    ) -> int | None:  # fmt: skip
+        self, kind: str, body: Body, arrays: Mapping[str, Array], place: tuple[int | None, int | None, int], waits: bool
+    ) -> int | None:
         """Number a message and send it; None when there is no room for it and it is to wait."""
         episode, step, t_ns = place
+        topic, row = self._own_topic(kind)
         with self.lock:
             seq = self._next_seq.get(topic, 0)
             envelope = Envelope(
                 topic=topic, source=self.wiring.name, run=self.run_id, seq=seq, t_ns=t_ns,
                 mono_ns=self.clock.mono_ns(), session=self.session, episode=episode, step=step,
             )  # fmt: skip
-            parts = codec.encode(Message(envelope=envelope, body=body, arrays=arrays))
+            parts = codec.encode_parts(row, envelope, body, arrays)
             nbytes = sum(map(len, parts))
             if kind in self.ring.kinds:
                 if waits and not self._abandoned and not self.ring.has_room(nbytes):
                     return None
-                self.ring.append(topic, seq, parts, drop_needed=self._abandoned or self.wiring.on_full != "block")
+                self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not self._blocks)
+            self._thread.send(topic, parts)
             self._next_seq[topic] = seq + 1
             self.sent_bytes[topic] = self.sent_bytes.get(topic, 0) + nbytes
-            self._thread.send(topic, parts)
         return seq
+
+    def _own_topic(self, kind: str) -> tuple[str, Topic]:
+        """This node's topic of a kind, and its row; EncodeError when there is no such kind."""
+        known = self._topics.get(kind)
+        if known is None:
+            topic = f"{kind}/{self.wiring.name}"
+            known = self._topics[kind] = topic, codec.row_to_publish(topic)
+        return known
 
     def set_state(
         self, state: StateName | None = None, *, detail: str | None = None,

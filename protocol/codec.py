@@ -6,7 +6,7 @@ an array, and refuses with a `DecodeError` whose `reason` is counted by the bus.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -56,18 +56,34 @@ def encode(message: Message) -> list[Buffer]:
 
     Raises EncodeError when the message is over its topic's limit or holds what the wire does not carry.
     """
-    return [message.topic.encode(), encode_header(message), *array_buffers(message)]
+    return encode_parts(_topic(message.topic, EncodeError), message.envelope, message.body, message.arrays)
+
+
+def encode_parts(row: Topic, envelope: Envelope, body: Body, arrays: Mapping[str, Array]) -> list[Buffer]:
+    """The same, of a message whose parts lie at hand; `row` is its topic's."""
+    parts: list[Buffer] = [envelope.topic.encode(), _header(row, envelope, body, arrays)]
+    for array in arrays.values():
+        parts.append(memoryview(array if array.flags.c_contiguous else np.ascontiguousarray(array)).cast("B"))
+    return parts
+
+
+def row_to_publish(name: str) -> Topic:
+    """The row of a full topic name; EncodeError when there is none."""
+    return _topic(name, EncodeError)
 
 
 def encode_header(message: Message) -> bytes:
     """The msgpack header alone, checked against the limits of its topic."""
-    name = message.envelope.topic
-    topic = _topic(name, EncodeError)
+    return _header(_topic(message.topic, EncodeError), message.envelope, message.body, message.arrays)
+
+
+def _header(row: Topic, envelope: Envelope, body: Body, arrays: Mapping[str, Array]) -> bytes:
+    name = envelope.topic
     described = []
     total = 0
-    if len(message.arrays) > MAX_ARRAYS:
-        raise EncodeError(f"{name}: {len(message.arrays)} arrays, the limit is {MAX_ARRAYS}")
-    for key, array in message.arrays.items():
+    if len(arrays) > MAX_ARRAYS:
+        raise EncodeError(f"{name}: {len(arrays)} arrays, the limit is {MAX_ARRAYS}")
+    for key, array in arrays.items():
         dtype = _DTYPE_NAMES.get(array.dtype)
         if dtype is None:  # of another kind, or of another byte order
             raise EncodeError(f"{name}: array {key!r} has dtype {array.dtype}; the wire carries {', '.join(DTYPES)}")
@@ -75,28 +91,17 @@ def encode_header(message: Message) -> bytes:
             raise EncodeError(f"{name}: array {key!r} has {array.ndim} dimensions, the limit is {MAX_DIMS}")
         described.append((key, dtype, array.shape))
         total += array.nbytes
-    if total > topic.max_bytes:
-        raise EncodeError(f"{name}: {total} bytes of arrays, the limit of this topic is {topic.max_bytes}")
-    if not isinstance(message.body, topic.body):
-        raise EncodeError(f"{name}: body is {type(message.body).__name__}, expected {topic.body.__name__}")
+    if total > row.max_bytes:
+        raise EncodeError(f"{name}: {total} bytes of arrays, the limit of this topic is {row.max_bytes}")
+    if not isinstance(body, row.body):
+        raise EncodeError(f"{name}: body is {type(body).__name__}, expected {row.body.__name__}")
     try:
-        header = msgspec.msgpack.encode(_Outgoing(SCHEMA_VERSION, message.envelope, message.body, described), enc_hook=_number)
+        header = msgspec.msgpack.encode(_Outgoing(SCHEMA_VERSION, envelope, body, described), enc_hook=_number)
     except (TypeError, ValueError, OverflowError) as error:
         raise EncodeError(f"{name}: {error}") from None
     if len(header) > MAX_HEADER_BYTES:
         raise EncodeError(f"{name}: header of {len(header)} bytes, the limit is {MAX_HEADER_BYTES}; large values belong in arrays")
     return header
-
-
-def array_buffers(message: Message) -> list[memoryview]:
-    """The raw bytes of each array, in the header's order; a copy only where an array is not contiguous."""
-    return [_bytes_of(array) for array in message.arrays.values()]
-
-
-def _bytes_of(array: Array) -> memoryview:
-    if array.dtype == np.uint8 and array.flags.c_contiguous:
-        return array.reshape(-1).data
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def decode(parts: Sequence[Buffer]) -> Message:
