@@ -63,7 +63,8 @@ def encode_parts(row: Topic, envelope: Envelope, body: Body, arrays: Mapping[str
     """The same, of a message whose parts lie at hand; `row` is its topic's."""
     parts: list[Buffer] = [envelope.topic.encode(), _header(row, envelope, body, arrays)]
     for array in arrays.values():
-        parts.append(memoryview(array if array.flags.c_contiguous else np.ascontiguousarray(array)).cast("B"))
+        whole = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        parts.append(memoryview(whole).cast("B") if whole.size else b"")
     return parts
 
 

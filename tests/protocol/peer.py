@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from protocol import messages as m
+from protocol.books import Resume
 from protocol.bus import Bus
 from protocol.wiring import read_wiring
 
@@ -29,7 +30,7 @@ def take(bus: Bus, path: Path) -> None:
     resume = {}
     if lines:
         run, seq = lines[-1].split()
-        resume = {"frame/robot": (run, int(seq) + 1)}
+        resume = {"frame/robot": Resume(run, int(seq) + 1)}
     with path.open("a") as out:
         bus.subscribe(resume)
         while True:
