@@ -62,9 +62,10 @@ class ControlRequest:
         self._answer(_Reply(CONTROL_VERSION, self.id, False, error=text))
 
     def _answer(self, reply: "_Reply") -> None:
+        payload = _pack(reply)
         if not self._answered.is_set():
             self._answered.set()
-            self.send(_pack(reply))
+            self.send(payload)
 
     def answer_unheard(self, why: str) -> None:
         """For a node that takes no more requests: a stop is as good as done, all else is refused."""

@@ -92,7 +92,7 @@ def test_the_end_of_the_actions_ends_the_run(predictor: Any, see: Any) -> None:
     made = predictor(selector="sequence", selector_options={"sequence": [1], "once": True})
     see(made, 0)
     see(made, 1)
-    assert made.bus.said == {"outcome": "ended", "detail": "the sequence has been played"}
+    assert (made.bus.said["outcome"], made.bus.said["detail"]) == ("ended", "the sequence has been played")
     assert len(commands(made)) == 1
 
 

@@ -82,9 +82,11 @@ def test_commands_for_other_steps_are_refused(robot: Any, tell: Any) -> None:
     tell(made, place=(0, 1))
     tell(made, place=(1, 0))
     tell(made, action=0.5)
-    tell(made, good_s=-1.0)
     assert made.tick() > 1.0
+    tell(made, good_s=-1.0)
     assert made.gate.refused == {"other_step": 3, "not_an_action": 1, "too_late": 1}
+    made.tick()
+    assert made.bus.places("frame", "action") == [("frame", 0, 0), ("frame", 0, 0)], "shown again, to be answered in time"
 
 
 def test_a_lockstep_robot_is_safe_when_its_patience_ends(robot: Any) -> None:
