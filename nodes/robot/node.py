@@ -82,7 +82,7 @@ class RobotNode(Node):
         self.rate.due_s = self._metrics_s = time.monotonic()
         if not self.plays:
             self.episodes.begin()
-        if self.watchdog.halted_by:
+        if self.watchdog.halted:
             self.bus.set_state("paused")
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class RobotNode(Node):
 
     def do_resume(self, args: dict[str, Any]) -> None:
         """Go on, after a pause or a halt."""
-        halted = bool(self.watchdog.halted_by)
+        halted = self.watchdog.halted
         if not self.watchdog.resume(self.heard_ns):
             raise ValueError("it was halted after you asked; ask again to let it go on")
         self.paused = False
@@ -287,8 +287,8 @@ class RobotNode(Node):
         self.do_mark({"mark": "reset"})
 
     def _refuse_while_halted(self) -> None:
-        if self.watchdog.halted_by:
-            raise ValueError(f"the robot was halted by {self.watchdog.halted_by}; resume it first")
+        if self.watchdog.halted:
+            raise ValueError("the robot is halted; resume it first")
 
     # -- publishing -------------------------------------------------------------------------------
 

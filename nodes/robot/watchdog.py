@@ -90,7 +90,6 @@ class Watchdog(threading.Thread):
 
     def __init__(self, watch: Watch, stop_robot: Callable[[], None], tell: Tell, stop_requested: threading.Event) -> None:
         super().__init__(name="watchdog", daemon=True)
-        self.halted_by = ""
         self.stops = 0
         self.counts = {HALTED: 0, "silent": 0, "stuck": 0}
         self.error: Exception | None = None
@@ -102,17 +101,20 @@ class Watchdog(threading.Thread):
         self._wake = threading.Event()
         self._halts: deque[ControlRequest] = deque()
         self._told: set[str] = set()
-        self._halted_ns = 0
+        self._halted_by = ""
+        self._halted_ns, self._resumed_ns = -1, 0
         self._ending = self._done = False
         self._last_stop_s = 0.0
 
     # -- from any thread --------------------------------------------------------------------------
 
     def halt(self, request: ControlRequest) -> None:
-        """A person says halt: nothing moves from now on, until `resume`. Returns at once; answers when the robot is stopped."""
-        with self._lock:
-            self.halted_by, self._halted_ns = request.by, request.heard_ns
-            self._halts.append(request)
+        """A person says halt: nothing moves from now on, until a `resume` that came later. Answered when the robot is stopped.
+
+        The bus calls it under its own lock: so it takes none, and returns at once.
+        """
+        self._halted_by, self._halted_ns = request.by, request.heard_ns
+        self._halts.append(request)
         self._wake.set()
 
     def wake(self) -> None:
@@ -133,15 +135,14 @@ class Watchdog(threading.Thread):
         """Do what is due."""
         now_s = time.monotonic()
         with self._lock:
-            halts = list(self._halts)
-            self._halts.clear()
+            halts = [self._halts.popleft() for _ in range(len(self._halts))]
             ends = self._stop_requested.is_set() and not self._ending
             self._ending = self._ending or ends
             overdue = self._watch.look(now_s)
             for name in [*overdue, *(HALTED for _ in halts)]:
                 self.counts[name] += 1
             # an action may have begun in the moment of the stop: until it has ended the stop is said again
-            again = self._held() and self._watch.doing == "execute" and now_s - self._last_stop_s >= AGAIN_S
+            again = self.held and self._watch.doing == "execute" and now_s - self._last_stop_s >= AGAIN_S
         if halts or ends or overdue or again:
             self.stop()
         self._tell_changes()
@@ -164,7 +165,7 @@ class Watchdog(threading.Thread):
     def moving(self) -> Iterator[bool]:
         """Inside, an action is executed; yields whether it may be."""
         with self._lock:
-            may = not self._held()
+            may = not self.held
             if may:
                 self._watch.begin("execute", time.monotonic())
         try:
@@ -193,18 +194,18 @@ class Watchdog(threading.Thread):
 
     def resume(self, heard_ns: int) -> bool:
         """Let the robot move again, as asked at `heard_ns`; False when it was halted since."""
-        with self._lock:
-            if self.halted_by and heard_ns <= self._halted_ns:
-                return False
-            self.halted_by = ""
+        self._resumed_ns = heard_ns
         self._tell_changes()
-        return True
+        return not self.halted
+
+    @property
+    def halted(self) -> bool:
+        return self._halted_ns >= self._resumed_ns
 
     @property
     def held(self) -> bool:
         """Whether nothing may move: somebody said halt, or the node is to end."""
-        with self._lock:
-            return self._held()
+        return self.halted or self._ending
 
     @property
     def silent(self) -> bool:
@@ -234,9 +235,6 @@ class Watchdog(threading.Thread):
             except Exception as error:  # whatever it was, the watch goes on, and the node's thread ends the node
                 self.error = error
 
-    def _held(self) -> bool:
-        return bool(self.halted_by) or self._ending
-
     def _end(self) -> None:
         with self._lock:
             self._watch.end(time.monotonic())
@@ -247,7 +245,7 @@ class Watchdog(threading.Thread):
         with self._lock:
             watch = self._watch
             states = {
-                HALTED: (bool(self.halted_by), f"halted by {self.halted_by}: nothing moves until somebody resumes", "no longer halted"),
+                HALTED: (self.halted, f"halted by {self._halted_by}: nothing moves until somebody resumes", "no longer halted"),
                 "silent": (watch.silent, watch.words("silent"), "commands come again: the robot goes on"),
                 "stuck": (watch.stuck, watch.words("stuck"), "the robot's node goes on"),
                 "not_stopped": (self.error is not None, f"the robot could not be stopped: {self.error}", ""),
