@@ -235,7 +235,9 @@ class RobotNode(Node):
     # -- control ----------------------------------------------------------------------------------
 
     def do_halt(self, args: dict[str, Any]) -> None:
-        """Nothing moves until somebody resumes. The watchdog did it when the request came; this puts it on the record."""
+        """Nothing moves until somebody resumes. The watchdog does it when the request comes; this puts it on the record."""
+        if not self.watchdog.wait_stopped():
+            raise ValueError("nothing is executed any more, but the driver's stop has not come back yet")
 
     def do_pause(self, args: dict[str, Any]) -> None:
         self.paused = True

@@ -16,6 +16,7 @@ from protocol.control import ControlRequest
 
 POLL_S = 0.05
 AGAIN_S = 0.1
+STOP_S = 2.0
 HALTED = "halted"
 
 Overdue = Literal["silent", "stuck"]
@@ -100,6 +101,9 @@ class Watchdog(threading.Thread):
         self._stop_lock = threading.Lock()
         self._wake = threading.Event()
         self._halts: deque[ControlRequest] = deque()
+        self._unanswered: list[ControlRequest] = []
+        self._in_hand = 0
+        self._answered = threading.Condition(self._lock)
         self._told: set[str] = set()
         self._halted_by = ""
         self._halted_ns, self._resumed_ns = -1, 0
@@ -136,18 +140,22 @@ class Watchdog(threading.Thread):
         now_s = time.monotonic()
         with self._lock:
             halts = [self._halts.popleft() for _ in range(len(self._halts))]
+            self._in_hand += len(halts)
             ends = self._stop_requested.is_set() and not self._ending
             self._ending = self._ending or ends
             overdue = self._watch.look(now_s)
             for name in [*overdue, *(HALTED for _ in halts)]:
                 self.counts[name] += 1
             # an action may have begun in the moment of the stop: until it has ended the stop is said again
-            again = self.held and self._watch.doing == "execute" and now_s - self._last_stop_s >= AGAIN_S
+            again = not halts and self.held and self._watch.doing == "execute" and now_s - self._last_stop_s >= AGAIN_S
         if halts or ends or overdue or again:
             self.stop()
         self._tell_changes()
-        for request in halts:
-            request.reply()
+        with self._lock:
+            self._unanswered += halts
+            stopped = again or self._watch.doing != "execute"
+        if stopped:
+            self._answer()
 
     # -- from the node's thread -------------------------------------------------------------------
 
@@ -172,9 +180,10 @@ class Watchdog(threading.Thread):
             yield may
         finally:
             if may:
-                self._end()
                 if self.held:
                     self.stop()
+                self._end()
+                self._answer()
 
     def asked(self) -> None:
         """A frame waits for a command."""
@@ -191,6 +200,12 @@ class Watchdog(threading.Thread):
         """No command is expected."""
         with self._lock:
             self._watch.rest()
+
+    def wait_stopped(self) -> bool:
+        """Wait, but not for long, until every halt has been done; whether it has."""
+        self.look()
+        with self._answered:
+            return self._answered.wait_for(lambda: not self._halts and not self._in_hand, STOP_S)
 
     def resume(self, heard_ns: int) -> bool:
         """Let the robot move again, as asked at `heard_ns`; False when it was halted since."""
@@ -239,6 +254,14 @@ class Watchdog(threading.Thread):
         with self._lock:
             self._watch.end(time.monotonic())
         self._tell_changes()
+
+    def _answer(self) -> None:
+        with self._lock:
+            halts, self._unanswered = self._unanswered, []
+            self._in_hand -= len(halts)
+            self._answered.notify_all()
+        for request in halts:
+            request.reply()
 
     def _tell_changes(self) -> None:
         """Alarms follow the state, in order, whichever thread changed it."""

@@ -28,7 +28,7 @@ class Robot:
         self.note = folder / "told"
         self.note.touch()
         params = {
-            "driver": "drivers_for_tests:Wheels", "timing": "paced", "rate_hz": 100.0, "silence_s": 0.3,
+            "driver": "drivers_for_tests:Wheels", "timing": "paced", "rate_hz": 30.0, "silence_s": 0.3,
             "options": {"note": str(self.note), **options}, **config,
         }  # fmt: skip
         subscribers = [Subscriber("pred", "predictor"), *([Subscriber("recorder", "recorder")] if recorder else [])]
@@ -58,16 +58,14 @@ class Robot:
         """Look at what comes until this is true; with `command` every frame is answered."""
 
         def looked() -> Any:
-            while (thing := self.view.next(0.01)) is not None:
-                if isinstance(thing, m.Message) and isinstance(thing.body, m.Alarm):
-                    self.alarms.append((thing.body.name, thing.body.active))
-                elif isinstance(thing, m.Message) and isinstance(thing.body, m.Status):
-                    self.status = thing.body
-                if condition():
-                    return True
-            while (thing := self.pred.next(0.0)) is not None:
-                if command and isinstance(thing, m.Message) and thing.kind == "frame":
-                    self.command(thing)
+            thing = self.pred.next(0.01)
+            if command and isinstance(thing, m.Message) and thing.kind == "frame":
+                self.command(thing)
+            seen = self.view.next(0.0)
+            if isinstance(seen, m.Message) and isinstance(seen.body, m.Alarm):
+                self.alarms.append((seen.body.name, seen.body.active))
+            elif isinstance(seen, m.Message) and isinstance(seen.body, m.Status):
+                self.status = seen.body
             return condition()
 
         self.wait(looked, what)

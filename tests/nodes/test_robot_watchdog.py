@@ -131,3 +131,21 @@ def test_when_the_node_is_to_end_nothing_moves_any_more() -> None:
     assert stops == ["stop"]
     assert dog.held
     assert not dog.resume(10**18) or dog.held
+
+
+def test_a_halt_is_answered_when_the_action_of_that_moment_is_stopped_too() -> None:
+    stops: list[str] = []
+    answers: list[bytes] = []
+    dog = make(stops, [])
+    with dog.moving():
+        dog.halt(request(5, answers))
+        dog.look()
+        assert (len(stops), len(answers)) == (1, 0), "it may have begun after the stop"
+    assert (len(stops), len(answers)) == (2, 1)
+    dog.resume(6)
+    with dog.moving():
+        dog.halt(request(7, answers))
+        dog.look()
+        dog._last_stop_s -= 1.0
+        dog.look()
+        assert (len(stops), len(answers)) == (4, 2), "one that hangs is no reason to leave a person without an answer"
