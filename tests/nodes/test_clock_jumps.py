@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from nodes.health import Health
 from nodes.predictor.config import PredictorConfig
 from nodes.predictor.node import PredictorNode
 from nodes.recorder.config import RecorderConfig
@@ -61,6 +62,7 @@ class Graph:
         robot = RobotConfig(rate_hz=0.0, silence_s=30.0, options={"size": 16, "radius": 2, "step": 5, "probe_states": 2})
         self.robot = RobotNode(self.buses["robot"].wiring, robot, self.buses["robot"])
         self.predictor = PredictorNode(self.buses["pred"].wiring, PredictorConfig(model="none"), self.buses["pred"])
+        self.health = Health(self.robot)
         self.recorder = RecorderCore(open_writer(folder / "walk", RecorderConfig(min_free_gb=0)), RecorderConfig(min_free_gb=0))
         for bus in self.buses.values():
             bus.start()
@@ -74,6 +76,7 @@ class Graph:
 
     def turn(self) -> bool:
         """Everybody once; always true."""
+        self.health.look(time.monotonic())
         for node in (self.robot, self.predictor):
             if self.begun:
                 node.tick()
@@ -104,11 +107,13 @@ def test_a_run_goes_on_through_a_jump(graph: Graph, wait: Callable[..., Any], sh
     wait(lambda: graph.turn() and not any(bus.status().missing for bus in graph.buses.values()), "everybody to be heard")
     graph.go()
     wait(lambda: graph.turn() and graph.robot.progress.steps >= 20, "steps")
+    wait(lambda: graph.robot.tick() is not None and graph.robot.phase == "act", "a frame to be under way")
     graph.clock.ahead_s = jump_s
     wait(lambda: graph.turn() and graph.robot.progress.steps >= 40, "steps after the jump")
     beats = graph.buses["pred"].status().last_seq["status/pred"]
     wait(lambda: graph.turn() and graph.buses["pred"].status().last_seq["status/pred"] > beats, "a heartbeat after it")
     wait(lambda: graph.turn() and graph.recorder.recorded.get("status/pred", 0) > beats + 1, "it to be recorded")
+    wait(lambda: graph.turn() and graph.recorder.recorded.get("alarm/robot"), "the alarm")
     assert graph.robot.gate.refused == {}, "no command is too old, or not old enough"
     assert (graph.robot.late, graph.robot.watchdog.counts["silent"]) == (0, 0)
     graph.recorder.finish()
@@ -118,6 +123,9 @@ def test_a_run_goes_on_through_a_jump(graph: Graph, wait: Callable[..., Any], sh
         info = reader.info()
         messages = list(reader.events())
     _check_order(messages)
+    alarms = [(one.body.name, one.body.text) for one in messages if one.kind == "alarm"]
+    assert [name for name, _ in alarms] == ["clock_jump"]
+    assert f"jumped by {jump_s:+}"[:-2] in alarms[0][1], "its size in words"
     assert 0 < info.duration_s < 600
     assert all(0 <= row.rate_hz < 1e6 for row in info.topics.values())
     assert {jump.source for jump in info.clock_jumps} == {"robot", "pred"}
