@@ -1,12 +1,15 @@
 """Keys of a person in the terminal, also over SSH: what each one asks, and how they are read."""
 
 import os
+import re
 import select
 import sys
 from contextlib import suppress
 from typing import Any, NamedTuple, TextIO
 
-HELP = "space pause/go on   n step   y yes   0-9 drive   m success   q stop"
+HELP = "Esc HALT   space pause/go on   n step   y yes   0-9 drive   m success   q stop"
+ESC = "\x1b"
+_SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O[@-~])")  # arrows, function keys
 
 
 class Ask(NamedTuple):
@@ -22,6 +25,7 @@ def ask(key: str, paused: bool) -> Ask | None:
     if key.isascii() and key.isdigit():
         return Ask("predictor", "drive", {"index": int(key)})
     return {
+        ESC: Ask("robot", "halt", {}),
         " ": Ask("robot", "resume" if paused else "pause", {}),
         "n": Ask("robot", "step", {}),
         "y": Ask("predictor", "confirm", {}),
@@ -57,14 +61,15 @@ class Keys:
         return self._fd is not None
 
     def read(self) -> str:
-        """The keys pressed since the last call; escape sequences (arrows) are passed over."""
+        """The keys pressed since the last call; of several with Esc only that. Escape sequences (arrows) are passed over."""
         if self._fd is None or not select.select([self._fd], [], [], 0)[0]:
             return ""
         try:
             text = os.read(self._fd, 64).decode(errors="ignore")
         except OSError:
             return ""
-        return "" if text.startswith("\x1b") else text
+        text = _SEQUENCE.sub("", text)
+        return ESC if ESC in text else text
 
     def close(self) -> None:
         """Give the terminal back as it was. Idempotent."""

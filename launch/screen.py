@@ -139,6 +139,8 @@ def progress(board: Board, now_s: float) -> str:
         parts.append(f"skill over copy-last {skill:.2f}")
     if board.time_limit_s and board.phase == "running":
         parts.append(f"{clock(max(board.time_limit_s - seconds, 0))} left")
+    if refused := sum(value for name, value in board.metrics_of("robot").items() if name.startswith("refused_")):
+        parts.append(f"{refused:,.0f} commands refused")
     if board.committed is not None:
         parts.append(f"{board.committed.events:,} events kept")
     return " | ".join(parts)

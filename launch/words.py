@@ -55,9 +55,24 @@ def _statistics(robot: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     if counts:
         failed, safe = robot.get("actions_failed", 0), robot.get("actions_safe", 0)
         yield "actions", f"{', '.join(counts)}; {failed:.0f} failed, {safe:.0f} safe ones for want of a command"
+    if safety := list(_safety(robot)):
+        yield "safety", "; ".join(safety)
     times = {figure: robot.get(f"interval_ms.{figure}") for figure in ("mean", "p50", "p99", "max")}
     if None not in times.values():
         yield "timing", "ms between frames: " + ", ".join(f"{figure} {value:.1f}" for figure, value in times.items())
+
+
+def _safety(robot: Mapping[str, float]) -> Iterator[str]:
+    """What the robot did not do, and why."""
+    refused = {name.removeprefix("refused_").replace("_", " "): count for name, count in robot.items() if name.startswith("refused_")}
+    if refused:
+        yield "commands refused: " + ", ".join(f"{count:.0f} {reason}" for reason, count in refused.items())
+    if robot.get("rate_limited"):
+        yield f"{robot['rate_limited']:.0f} actions held back by max_rate_per_s"
+    stopped = {"halted": "halted by a person", "silent": "stopped in silence", "stuck": "stopped while it hung"}
+    for name, what in stopped.items():
+        if count := robot.get(name):
+            yield f"{what} {count:.0f} x"
 
 
 def _said(scores: Scores) -> str:

@@ -94,7 +94,7 @@ class _Topic(logging.Handler):
 
     def _send(self, level: str, logger: str, text: str) -> None:
         text = text[:MAX_TEXT].encode(errors="replace").decode()
-        self.bus.publish("log", LogRecord(level=level, logger=logger, text=text))  # type: ignore[arg-type]
+        self.bus.publish("log", LogRecord(level=level, logger=logger, text=text), wait=False)  # type: ignore[arg-type]
 
 
 def start_logging(wiring: Wiring, bus: Bus) -> Callable[[], None]:

@@ -103,6 +103,12 @@ OWN: tuple[FromNode, ...] = (
     FromNode("robot", "actions_safe", Metric("toddle_robot_safe_actions_total", "Safe actions executed.")),
     FromNode("robot", "actions_failed", Metric("toddle_robot_failed_actions_total", "Actions that the driver did not carry out.")),
     FromNode("robot", "refused_*", Metric("toddle_robot_refused_commands_total", "Commands not executed, by why.", ("reason",))),
+    FromNode(
+        "robot", "rate_limited", Metric("toddle_robot_rate_limited_actions_total", "Asked to change too fast: taken as far as allowed.")
+    ),
+    FromNode("robot", "halted", Metric("toddle_robot_halts_total", "A person said halt.")),
+    FromNode("robot", "silent", Metric("toddle_robot_silences_total", "No valid command for silence_s: the robot was stopped.")),
+    FromNode("robot", "stuck", Metric("toddle_robot_hangs_total", "An action or the node took too long: the robot was stopped.")),
     FromNode("recorder", "events", Metric("toddle_recorder_events_total", "Events of the session, on disk or waiting.")),
     FromNode("recorder", "waiting", Metric("toddle_recorder_lag_events", "Received and not committed yet.")),
     FromNode("recorder", "lag_s", Metric("toddle_recorder_lag_seconds", "How long the oldest of them has waited.")),

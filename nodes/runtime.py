@@ -68,6 +68,8 @@ class Node:
         self._said: dict[str, float] = {}
         timing = metrics.TIMINGS.get(wiring.kind)
         self.timing = timing.start() if timing else None
+        self.heard_ns = 0
+        """When the control request that is being done came, by this process's monotonic clock."""
 
     # -- what a node may supply -------------------------------------------------------------------
 
@@ -94,10 +96,13 @@ class Node:
 
     # -- what a node may use ----------------------------------------------------------------------
 
-    def publish(self, kind: str, body: Body, arrays: Mapping[str, np.ndarray] | None = None, **where: int | None) -> None:
+    def publish(
+        self, kind: str, body: Body, arrays: Mapping[str, np.ndarray] | None = None, *,
+        episode: int | None = None, step: int | None = None, wait: bool = True,
+    ) -> None:  # fmt: skip
         """Publish on this node's topic of `kind`; a message over its limits is logged, not sent."""
         try:
-            self.bus.publish(kind, body, arrays or {}, **where)
+            self.bus.publish(kind, body, arrays or {}, episode=episode, step=step, wait=wait)
         except EncodeError as error:
             self.log.error("not sent: %s", error)
 
@@ -113,9 +118,9 @@ class Node:
             self.timing.observe(seconds)
 
     def alarm(self, name: str, text: str, active: bool = True) -> None:
-        """Tell a person now."""
+        """Tell a person now, from any thread; never waits for room."""
         (self.log.warning if active else self.log.info)("%s", text)
-        self.publish("alarm", Alarm(name=name, text=text, active=active))
+        self.publish("alarm", Alarm(name=name, text=text, active=active), wait=False)
 
     def finish(self, outcome: str, detail: str = "") -> None:
         """The node has done what it was for: the launcher ends the run with this outcome."""
@@ -215,8 +220,9 @@ class _Runner:
         if command is None:
             known = ", ".join(sorted([*self.commands, "go", "status", "stop"]))
             raise ValueError(f"unknown command {request.command!r}; it knows {known}")
-        if not self.running:
+        if not self.running and request.command not in self.bus.urgent:
             raise ValueError(f"{request.command!r} came before the run has begun; ask again once it runs")
+        self.node.heard_ns = request.heard_ns
         return command(request.args) or {}
 
 

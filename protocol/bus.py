@@ -8,13 +8,15 @@
 
 The node's thread works the sockets itself while it waits or publishes; while it is away (it loads a model,
 it trains) a second thread does, `protocol.bus_thread`, so that heartbeats go on, a latest subscriber always
-holds the newest message, and a stop request is seen at once. One lock guards all they share.
+holds the newest message, and a stop request is seen at once. A command in `urgent` is told to its function
+as soon as it comes, before it waits its turn like any other; the function runs on either thread, under the
+lock. One lock guards all they share.
 """
 
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -47,6 +49,7 @@ class Bus:
         self.run_id = uuid.uuid4().hex[:12]
         self.session: str | None = None
         self.stop_requested = threading.Event()
+        self.urgent: dict[str, Callable[[ControlRequest], None]] = {}
         self.inbox = Inbox()
         self.books = Books()
         self.ring = Ring(wiring.ring_bytes)
@@ -129,14 +132,16 @@ class Bus:
         episode: int | None = None,
         step: int | None = None,
         t_ns: int | None = None,
+        wait: bool = True,
     ) -> int:
         """Send a message on this node's topic of `kind`; returns its number.
 
         The arrays belong to the bus from now on: they are sent without a copy and must not be changed.
-        Waits while the ring is full and the policy is `block`. Raises EncodeError before anything is
-        sent when the message is over its topic's limits.
+        Waits while the ring is full and the policy is `block`; small and rare messages that must not be
+        held up, such as alarms, say `wait=False`, and the ring grows. Raises EncodeError before anything
+        is sent when the message is over its topic's limits.
         """
-        return self._publish(kind, body, arrays, episode, step, t_ns, wait=True)
+        return self._publish(kind, body, arrays, episode, step, t_ns, wait=wait)
 
     def beat(self) -> bool:
         """Publish the heartbeat, never waiting for room; whether it was the final one. For the bus thread."""
@@ -160,7 +165,6 @@ class Bus:
         self, kind: str, body: Body, arrays: Mapping[str, Array],
         episode: int | None, step: int | None, t_ns: int | None, *, wait: bool,
     ) -> int:  # fmt: skip
-        t_ns = self.clock.wall_ns() if t_ns is None else t_ns
         wait = wait and self._thread.worker != threading.get_ident()  # not while it deals with what has come
         while (seq := self._try_to_publish(kind, body, arrays, (episode, step, t_ns), wait and self._blocks)) is None:
             self._last_next_ns = self.clock.mono_ns()  # who waits for others is not hung
@@ -170,7 +174,7 @@ class Bus:
         return seq
 
     def _try_to_publish(
-        self, kind: str, body: Body, arrays: Mapping[str, Array], place: tuple[int | None, int | None, int], waits: bool
+        self, kind: str, body: Body, arrays: Mapping[str, Array], place: tuple[int | None, int | None, int | None], waits: bool
     ) -> int | None:
         """Number a message and send it; None when there is no room for it and it is to wait."""
         episode, step, t_ns = place
@@ -178,8 +182,9 @@ class Bus:
         with self.lock:
             seq = self._next_seq.get(topic, 0)
             envelope = Envelope(
-                topic=topic, source=self.wiring.name, run=self.run_id, seq=seq, t_ns=t_ns,
-                mono_ns=self.clock.mono_ns(), session=self.session, episode=episode, step=step,
+                topic=topic, source=self.wiring.name, run=self.run_id, seq=seq,
+                t_ns=self.clock.wall_ns() if t_ns is None else t_ns, mono_ns=self.clock.mono_ns(),
+                session=self.session, episode=episode, step=step,
             )  # fmt: skip
             parts = codec.encode_parts(row, envelope, body, arrays)
             nbytes = sum(map(len, parts))

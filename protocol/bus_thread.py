@@ -280,6 +280,8 @@ class BusThread(threading.Thread):
             return
         if request.command == "stop":
             self.bus.stop_requested.set()
+        if (heed := self.bus.urgent.get(request.command)) is not None:
+            heed(request)
         if self._leaving or self.bus.inbox.control_waiting >= MAX_WAITING_REQUESTS:
             request.answer_unheard("has stopped" if self._leaving else "is busy")
             return

@@ -4,6 +4,8 @@ On the wire: `[payload]` from a DEALER to the node's ROUTER and back, msgpack di
 `{v, id, command, args, by}` and `{v, id, ok, result | error}`.
 """
 
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,19 +42,30 @@ class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class ControlRequest:
-    """A request to answer exactly once, with `reply` or `refuse`."""
+    """A request to answer with `reply` or `refuse`: the first answer is sent, later ones are not.
+
+    `heard_ns` is when it came, by this process's monotonic clock.
+    """
 
     command: str
     args: dict[str, Any]
     by: str
     send: Callable[[bytes], None] = field(repr=False)
     id: str = ""
+    heard_ns: int = field(default_factory=time.monotonic_ns, compare=False)
+    _answered: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def reply(self, result: dict[str, Any] | None = None) -> None:
-        self.send(_pack(_Reply(CONTROL_VERSION, self.id, True, result or {})))
+        self._answer(_Reply(CONTROL_VERSION, self.id, True, result or {}))
 
     def refuse(self, text: str) -> None:
-        self.send(_pack(_Reply(CONTROL_VERSION, self.id, False, error=text)))
+        self._answer(_Reply(CONTROL_VERSION, self.id, False, error=text))
+
+    def _answer(self, reply: "_Reply") -> None:
+        payload = _pack(reply)
+        if not self._answered.is_set():
+            self._answered.set()
+            self.send(payload)
 
     def answer_unheard(self, why: str) -> None:
         """For a node that takes no more requests: a stop is as good as done, all else is refused."""

@@ -69,7 +69,10 @@ class Frame(Body, frozen=True, kw_only=True):
 
 
 class ActionTaken(Body, frozen=True, kw_only=True):
-    """What was executed after the frame of this step. Times are wall clock, ns."""
+    """What was executed after the frame of this step.
+
+    `start_ns` is wall clock; `end_ns` is that plus the time it took, so that a clock that jumps does not matter.
+    """
 
     action: Action
     by: str
@@ -80,11 +83,15 @@ class ActionTaken(Body, frozen=True, kw_only=True):
 
 
 class Command(Body, frozen=True, kw_only=True):
-    """An action asked for, valid for one step and until `deadline_ns` (wall clock)."""
+    """An action asked for, valid for one step and until `deadline_mono_ns` of the robot's monotonic clock.
+
+    The commander counts it from the `mono_ns` of the frame that it answers, so neither clocks of other
+    machines nor a wall clock that jumps play a part.
+    """
 
     action: Action
     by: str
-    deadline_ns: int
+    deadline_mono_ns: int
 
 
 class EpisodeMark(Body, frozen=True, kw_only=True):

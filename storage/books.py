@@ -8,8 +8,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocol.messages import ActionTaken, EpisodeMark, Frame, Gap, Message, Tail
+from protocol.clock import NS_PER_S
+from protocol.messages import ActionTaken, Envelope, EpisodeMark, Frame, Gap, Message, Tail
 from storage.index import MAX_INDEXED
+
+JUMP_NS = 500_000_000
+MAX_JUMPS = 100
 
 
 class Stream(msgspec.Struct, kw_only=True):
@@ -46,7 +50,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Episode(msgspec.Struct, kw_only=True):
-    """One episode: its steps (of frames), counts, marks and time span."""
+    """One episode: its steps (of frames), counts and marks; times are wall clock, which may jump."""
 
     episode: int
     first_step: int | None = None
@@ -59,11 +63,20 @@ class Episode(msgspec.Struct, kw_only=True):
     last_t_ns: int
 
 
+class ClockJump(msgspec.Struct, frozen=True, kw_only=True):
+    """The wall clock of a source jumped by `jump_s` before the message of `t_ns`."""
+
+    source: str
+    t_ns: int
+    jump_s: float
+
+
 class State(msgspec.Struct, kw_only=True):
-    """Totals: events, and the bytes of their records."""
+    """Totals: events, the bytes of their records, and the first jumps of wall clocks."""
 
     events: int = 0
     bytes: int = 0
+    clock_jumps: list[ClockJump] = []
 
 
 class Books:
@@ -74,10 +87,12 @@ class Books:
         self.streams: dict[tuple[str, str], Stream] = {}
         self.episodes: dict[int, Episode] = {}
         self._changed: dict[bytes, Stream | Episode | State] = {}
+        self._clocks: dict[str, tuple[int, int]] = {}
 
     def add(self, message: Message, stored: int) -> Stream:
         """Count a message whose record takes `stored` bytes as the next event; the stream it belongs to."""
         envelope = message.envelope
+        self._watch_clock(envelope)
         stream = self._stream(message)
         if envelope.seq > stream.last_seq + 1:
             stream.gaps = joined([*stream.gaps, (stream.last_seq + 1, envelope.seq - 1)])
@@ -87,7 +102,8 @@ class Books:
             stream.gaps = without(stream.gaps, envelope.seq)
         stream.first_seq = min(stream.first_seq, envelope.seq)
         stream.last_seq = max(stream.last_seq, envelope.seq)
-        stream.last_t_ns, stream.last_mono_ns = envelope.t_ns, envelope.mono_ns
+        if envelope.seq == stream.last_seq:
+            stream.last_t_ns, stream.last_mono_ns = envelope.t_ns, envelope.mono_ns
         stream.count += 1
         stream.bytes += stored
         self._changed[b"stream/%08x" % stream.id] = stream
@@ -148,6 +164,22 @@ class Books:
             self.episodes[row.episode] = row
         else:
             self.state = row
+
+    def _watch_clock(self, envelope: Envelope) -> None:
+        """Of each run the newest (mono_ns, t_ns - mono_ns): the difference stays, unless the wall clock jumps."""
+        before = self._clocks.get(envelope.run) or self._clock_before(envelope.run)
+        difference_ns = envelope.t_ns - envelope.mono_ns
+        if before is not None and envelope.mono_ns < before[0]:
+            return  # sent again
+        self._clocks[envelope.run] = envelope.mono_ns, difference_ns
+        if before is not None and abs(difference_ns - before[1]) > JUMP_NS and len(self.state.clock_jumps) < MAX_JUMPS:
+            jump = ClockJump(source=envelope.source, t_ns=envelope.t_ns, jump_s=(difference_ns - before[1]) / NS_PER_S)
+            self.state.clock_jumps = [*self.state.clock_jumps, jump]
+
+    def _clock_before(self, run: str) -> tuple[int, int] | None:
+        """As an earlier writer of this session left it."""
+        ends = [(stream.last_mono_ns, stream.last_t_ns) for (_, of), stream in self.streams.items() if of == run and stream.count]
+        return max((mono_ns, t_ns - mono_ns) for mono_ns, t_ns in ends) if ends else None
 
     def _stream(self, message: Message) -> Stream:
         envelope = message.envelope

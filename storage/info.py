@@ -7,7 +7,7 @@ import msgspec
 
 from protocol.clock import NS_PER_S
 from protocol.messages import Gap, Robot, Tail
-from storage.books import Books, Episode, Stream
+from storage.books import Books, ClockJump, Episode, Stream
 from storage.header import Header
 from storage.lock import writer_pid
 from storage.paths import disk_bytes
@@ -24,7 +24,10 @@ class TopicInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A session. `bytes` are those of records, `disk_bytes` all that its folder takes; times are wall clock."""
+    """A session. `bytes` are those of records, `disk_bytes` all that its folder takes; times are wall clock.
+
+    `duration_s` is by the source's monotonic clock: a wall clock that jumped does not matter.
+    """
 
     name: str
     path: str
@@ -49,6 +52,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     episodes: list[Episode]
     gaps: list[Gap]
     tails: list[Tail]
+    clock_jumps: list[ClockJump]
 
 
 def describe(path: Path, header: Header, books: Books, gaps: list[Gap], segments: int) -> SessionInfo:
@@ -62,6 +66,7 @@ def describe(path: Path, header: Header, books: Books, gaps: list[Gap], segments
         events=books.state.events, bytes=books.state.bytes, disk_bytes=disk_bytes(path),
         duration_s=_duration_s(list(books.streams.values())), frames=sum(row.frames for row in episodes),
         segments=segments, topics=_topics(books), episodes=episodes, gaps=gaps, tails=books.tails(),
+        clock_jumps=books.state.clock_jumps,
     )  # fmt: skip
 
 
@@ -89,9 +94,9 @@ def _rate_hz(streams: list[Stream]) -> float:
 
 
 def _duration_s(streams: list[Stream]) -> float:
-    """From the first to the last frame; of all streams where there are no frames."""
+    """From the first to the last frame of each run of the source; of all streams where there are no frames."""
     heard = [stream for stream in streams if stream.count]
-    chosen = [stream for stream in heard if stream.topic.startswith("frame/")] or heard
-    if not chosen:
-        return 0.0
-    return max(0, max(stream.last_t_ns for stream in chosen) - min(stream.first_t_ns for stream in chosen)) / NS_PER_S
+    seconds: dict[str, float] = {}
+    for stream in [stream for stream in heard if stream.topic.startswith("frame/")] or heard:
+        seconds[stream.topic] = seconds.get(stream.topic, 0.0) + max(stream.last_mono_ns - stream.first_mono_ns, 0) / NS_PER_S
+    return max(seconds.values(), default=0.0)

@@ -157,7 +157,10 @@ class SessionReader:
         return None if number is None else self.event(number).message
 
     def event_at(self, t_ns: int) -> int | None:
-        """The number of the first event captured at `t_ns` (wall clock) or later; None when all are earlier."""
+        """The number of the event with the earliest wall clock time from `t_ns` on; None when all are earlier.
+
+        Where a wall clock jumped back, as `info` tells, two events may claim the same time: numbers keep the order.
+        """
         found: list[tuple[int, int]] = []
         for segment in self._ready():
             with segment.read() as txn, txn.cursor(db=segment.table("time")) as cursor:

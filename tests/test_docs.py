@@ -100,6 +100,6 @@ def test_the_commands_of_a_page_work_as_printed(page: str, workplace: Path, reco
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/benchmarks.md"]:
+    for page in [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/benchmarks.md", "docs/safety.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (PROJECT / page).read_text()):
             assert ((PROJECT / page).parent / target).exists(), f"{page} links to {target}, which is not there"

@@ -167,12 +167,15 @@ def _info_lines(info: SessionInfo) -> list[str]:
         + (", held out" if row.held_out else "") + "".join(f", {mark.mark}" for mark in row.marks if mark.mark not in ("start", "end"))
         for row in info.episodes
     ]  # fmt: skip
+    jumps = [
+        f"  clock     of {jump.source} jumped {_jump(jump.jump_s)}: times before and after it do not compare" for jump in info.clock_jumps
+    ]
     gaps = [f"  gap       {gap.topic} {gap.first} to {gap.last} of run {gap.run} never came{_when(gap)}" for gap in info.gaps]
     tails = [
         f"  unknown   the end of {tail.topic} after {tail.last} of run {tail.run}: its publisher died without a last word"
         for tail in info.tails
     ]
-    return lines + _cut(rows) + _cut(gaps) + _cut(tails)
+    return lines + _cut(rows) + _cut(jumps) + _cut(gaps) + _cut(tails)
 
 
 def _when(gap: Gap) -> str:
@@ -303,6 +306,11 @@ def _state(info: SessionInfo) -> str:
 def _size(count: int) -> str:
     power = min((len(str(count)) - 1) // 3, 4)
     return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def _jump(seconds: float) -> str:
+    size = _time(abs(seconds)) if abs(seconds) >= 60 else f"{abs(seconds):.1f} s"
+    return f"{size} {'ahead' if seconds > 0 else 'back'}"
 
 
 def _time(seconds: float) -> str:

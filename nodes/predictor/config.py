@@ -10,7 +10,8 @@ class PredictorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     `selector`: constant, sequence, random, recorded, person, or none (somebody else acts: a replay);
     `selector_options` are its own. With `confirm` a person says yes to each action, or names another.
-    A command is good for `deadline_s`. Predictions are made at most `max_hz` times a second (0: for every
+    A command is good for `deadline_s` from the moment of the frame that it answers; the time that a person
+    takes does not count. Predictions are made at most `max_hz` times a second (0: for every
     frame); a continuous space is sampled at `candidates` points.
     """
 

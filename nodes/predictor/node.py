@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 METRICS_EVERY_S = 1.0
 KEPT_FRAMES = 4
 KEPT_CHOICES = 64
+PERSON = "person"
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -31,6 +32,13 @@ class Made(msgspec.Struct, frozen=True):
     tried: list[m.Action]
     images: Images
     last: Images
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A frame that waits for a command: when it was taken, by the robot's clock, and when it came, by ours."""
+
+    robot_ns: int
+    heard_ns: int
 
 
 class PredictorNode(Node):
@@ -51,6 +59,8 @@ class PredictorNode(Node):
         self._to_predict: Place | None = None
         self._asked: tuple[Place, m.Action] | None = None
         self._waiting: Place | None = None
+        self._shown = Shown(0, 0)
+        self._selected: tuple[Place, m.Action | None] | None = None
         self._driven: int | None = None
         self._chosen: dict[Place, m.Action] = {}
         self._made: Made | None = None
@@ -65,7 +75,8 @@ class PredictorNode(Node):
     def on_robot(self, message: m.Message) -> None:
         robot: m.Robot = message.body
         self.robot = robot
-        self._to_predict = self._asked = self._waiting = self._made = None  # of an earlier run of the robot
+        # of an earlier run of the robot
+        self._to_predict = self._asked = self._waiting = self._made = self._selected = None
         vectors = model_actions(robot.actions).candidates(self.config.candidates)
         self.candidates = [to_action(vector, robot.actions.names) for vector in vectors]
         context = self.model.spec.context if self.model else 0
@@ -88,6 +99,7 @@ class PredictorNode(Node):
         self._compare(place, images)
         self._to_predict = place
         if not message.body.last:
+            self._shown = Shown(message.envelope.mono_ns, self.bus.clock.mono_ns())
             self._select(place)
 
     def on_action(self, message: m.Message) -> None:
@@ -131,13 +143,13 @@ class PredictorNode(Node):
             return
         self._waiting, self._asked = None, None
         try:
-            action = self.selector.select()
+            action = self._choice(place)
         except EndOfActions as error:
             self.finish("ended", str(error))
             return
         if self._driven is not None:
             action, self._driven = dict(self.candidates[self._driven]), None
-            self._command(place, action, "person")
+            self._command(place, action, PERSON)
         elif action is None:
             self._waiting = place
             self._ask(f"step {place[1]}: which action?  0-{len(self.candidates) - 1}")
@@ -147,13 +159,23 @@ class PredictorNode(Node):
         else:
             self._command(place, action, self.config.selector)
 
+    def _choice(self, place: Place) -> m.Action | None:
+        """The selector's action for this frame; a frame that is shown again gets the same."""
+        assert self.selector is not None
+        if self._selected is None or self._selected[0] != place:
+            self._selected = place, self.selector.select()
+        return self._selected[1]
+
     def _ask(self, text: str) -> None:
         self.bus.set_state(detail=text)
 
     def _command(self, place: Place, action: m.Action, by: str) -> None:
+        """Good for `deadline_s` from the frame on, by the robot's clock; the time that a person took counts for nothing."""
         self._choose(place, action)
-        deadline_ns = time.time_ns() + int(self.config.deadline_s * 1e9)
-        self.publish("command", m.Command(action=action, by=by, deadline_ns=deadline_ns), episode=place[0], step=place[1])
+        asked_ns = self.bus.clock.mono_ns() - self._shown.heard_ns if by == PERSON else 0
+        deadline_ns = self._shown.robot_ns + asked_ns + int(self.config.deadline_s * 1e9)
+        body = m.Command(action=action, by=by, deadline_mono_ns=deadline_ns)
+        self.publish("command", body, episode=place[0], step=place[1])
 
     def _choose(self, place: Place, action: m.Action) -> None:
         """Remember which candidate was chosen, or really taken, after the frame at `place`."""
@@ -170,7 +192,7 @@ class PredictorNode(Node):
             return
         self._waiting = self._asked = None
         self._ask("")
-        self._command(place, dict(self.candidates[args["index"]]), "person")
+        self._command(place, dict(self.candidates[args["index"]]), PERSON)
 
     def do_confirm(self, args: dict[str, Any]) -> None:
         """Yes to the action asked about, or `index`: another one."""
@@ -181,7 +203,7 @@ class PredictorNode(Node):
             raise ValueError("nothing is asked")
         (place, action), self._asked = self._asked, None
         self._ask("")
-        self._command(place, action, "person")
+        self._command(place, action, PERSON)
 
     def _recorded(self, session: str, root: str | None = None) -> Iterator[m.Action]:
         """The actions of a recorded session, in order."""

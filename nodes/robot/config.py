@@ -4,7 +4,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from nodes.robot.limits import Limit
+
 DEFAULT_RATE_HZ = 20.0
+PACED_SILENCE_S = 1.0
 
 
 class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -12,15 +15,21 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `rate_hz` is 20 when not given, for a replay the recording's own; 0 is no limit: a replay then plays as
     fast as its reliable subscribers take it. `lockstep` makes a step when a command comes; `paced` makes
-    one every 1/`rate_hz` s and takes the safe action when no command came in time; a lockstep robot does
-    so after `command_timeout_s` (0: it waits for ever, for a person). An episode ends after
+    one every 1/`rate_hz` s and takes the safe action when no command came in time. An episode ends after
     `episode_steps` (0: never), the run after `steps` (0: never).
+
+    After `silence_s` without a valid command the robot takes the safe action once, is stopped, and stands
+    until commands come: 1 s when it is paced; in lockstep, where nothing moves between commands, it waits for
+    ever. An action that takes longer than `max_action_s` (as long as `silence_s`) is stopped. 0 is no limit.
+    `limits` are those of the numbers of its actions, by name.
     """
 
     driver: str = "toroidal_dot"
     timing: Literal["lockstep", "paced"] = "lockstep"
     rate_hz: float | None = None
-    command_timeout_s: float = 5.0
+    silence_s: float | None = None
+    max_action_s: float | None = None
+    limits: dict[str, Limit] = {}
     episode_steps: int = 0
     steps: int = 0
     options: dict[str, Any] = {}
@@ -31,6 +40,20 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"rate_hz is {rate_hz:g}; a paced robot needs a rate above 0")
         if self.episode_steps < 0 or self.steps < 0:
             raise ValueError("episode_steps and steps are counts; 0 means no limit")
+        if self.limits and self.driver == "replay":
+            raise ValueError("a replay executes nothing: it has no limits")
+        if (self.silence_s or 0) < 0 or (self.max_action_s or 0) < 0:
+            raise ValueError("silence_s and max_action_s are seconds; 0 means no limit")
+
+    @property
+    def silence_limit_s(self) -> float:
+        if self.silence_s is not None:
+            return self.silence_s
+        return PACED_SILENCE_S if self.timing == "paced" else 0.0
+
+    @property
+    def action_limit_s(self) -> float:
+        return self.silence_limit_s if self.max_action_s is None else self.max_action_s
 
     @property
     def on_full(self) -> Literal["block", "count"]:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from nodes.robot.interface import check_action
+from nodes.robot.limits import Limits
 from protocol.messages import ActionSpaceInfo, Command
+
+TOO_LATE = "too_late"
 
 
 @dataclass
@@ -26,13 +29,13 @@ class Progress:
 
 
 class CommandGate:
-    """Lets one command per step through: the one asked for this step, in time, and within the action space.
+    """Lets one command per step through: the one asked for this step, in time, within the limits and the action space.
 
-    `refused` counts the others by reason.
+    `refused` counts the others by reason. Times are the robot's monotonic clock.
     """
 
-    def __init__(self, space: ActionSpaceInfo) -> None:
-        self.space = space
+    def __init__(self, space: ActionSpaceInfo, limits: Limits) -> None:
+        self.space, self.limits = space, limits
         self.refused: dict[str, int] = {}
         self._accepted: Command | None = None
 
@@ -40,8 +43,10 @@ class CommandGate:
         """Keep `command` if it may be executed at (episode, step) `current`; else the reason, counted."""
         if place != current:
             return self._refuse("other_step", f"asked for step {place}, this is {current}")
-        if now_ns > command.deadline_ns:
-            return self._refuse("too_late", f"{(now_ns - command.deadline_ns) / 1e6:.0f} ms past its deadline")
+        if now_ns > command.deadline_mono_ns:
+            return self._refuse(TOO_LATE, f"{(now_ns - command.deadline_mono_ns) / 1e6:.0f} ms past its deadline")
+        if outside := self.limits.over(command.action):
+            return self._refuse("over_limit", outside)
         if wrong := check_action(command.action, self.space):
             return self._refuse("not_an_action", wrong)
         self._accepted = command
@@ -50,14 +55,14 @@ class CommandGate:
     def take(self, now_ns: int) -> Command | None:
         """The accepted command, once; one that grew too old meanwhile is refused."""
         command, self._accepted = self._accepted, None
-        if command is not None and now_ns > command.deadline_ns:
-            self._refuse("too_late", "")
+        if command is not None and now_ns > command.deadline_mono_ns:
+            self._refuse(TOO_LATE, "")
             return None
         return command
 
     def holds(self, now_ns: int) -> bool:
         """Whether there is a command that may still be executed."""
-        return self._accepted is not None and now_ns <= self._accepted.deadline_ns
+        return self._accepted is not None and now_ns <= self._accepted.deadline_mono_ns
 
     def clear(self) -> None:
         """A new step: what was asked for the last one counts no more."""

@@ -23,13 +23,17 @@ class Guard:
     """Does what the driver does, and checks what it gives."""
 
     def __init__(self, driver: Robot, name: str) -> None:
-        """Raises NodeError when the driver's safe action is none of its actions."""
         self._driver, self._name = driver, name
         self.action_space = driver.action_space
-        self.safe_action = driver.safe_action
         self.state_names = driver.state_names
-        if wrong := check_action(driver.safe_action, driver.action_space):
-            raise NodeError(f"driver {name!r}: its safe_action {driver.safe_action} is no action: {wrong}")
+
+    @property
+    def safe_action(self) -> Action:
+        """The driver's, as it is now. Raises NodeError when it is none of its actions."""
+        action = dict(self._driver.safe_action)
+        if wrong := check_action(action, self.action_space):
+            raise NodeError(f"driver {self._name!r}: its safe_action {action} is no action: {wrong}")
+        return action
 
     def observe(self) -> Observation:
         with lost():
@@ -50,8 +54,8 @@ class Guard:
             self._driver.reset()
 
     def stop(self) -> None:
-        with lost():
-            self._driver.stop()
+        """From any thread; raises what the driver raises."""
+        self._driver.stop()
 
     def close(self) -> None:
         with lost():

@@ -8,6 +8,23 @@
 
 Name it in a launch file as `driver: my_package.my_module:MyRobot`. Drivers know nothing of messages,
 steps or episodes: the robot node does.
+
+All methods but one are called from one thread. `stop` is called from another one as well, at any moment: while
+`execute`, `observe` or `reset` runs, before anything was executed, and again when the robot is stopped already.
+It must not wait for them; an `execute` that takes long should notice it and return early:
+
+    def execute(self, action):
+        self._stopped.clear()                                    # a threading.Event
+        self._motors.go(action["speed"])
+        self._stopped.wait(0.5)                                  # instead of time.sleep(0.5)
+        return not self._stopped.is_set()
+
+    def stop(self):
+        self._stopped.set()
+        self._motors.go(0.0)
+
+A process that is killed outright (`kill -9`, a power cut) stops nothing any more: a robot that moves on without
+its computer needs a limit of its own, such as a controller that stops when it hears nothing for a moment.
 """
 
 from dataclasses import dataclass, field
@@ -43,8 +60,11 @@ class Robot(Protocol):
     """A robot, real or simulated."""
 
     action_space: ActionSpaceInfo
-    safe_action: Action
     state_names: list[str]
+
+    @property
+    def safe_action(self) -> Action:
+        """What is executed when no command comes; an attribute, or a property that knows where the robot is now."""
 
     def observe(self) -> Observation:
         """The newest observation; RobotError when there is none to be had."""
@@ -56,7 +76,7 @@ class Robot(Protocol):
         """Begin a new episode."""
 
     def stop(self) -> None:
-        """Make the robot safe, now."""
+        """Make the robot safe, now; from any thread, at any moment, any number of times. The next `execute` moves it again."""
 
     def close(self) -> None:
         """Let go of the hardware."""

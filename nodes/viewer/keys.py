@@ -34,7 +34,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 KEYS: tuple[Key, ...] = (
-    Key(keys=("space",), cap="space", label="pause", what="pause the robot, or let it go on",
+    Key(keys=("esc",), cap="Esc", label="HALT", what="stop the robot at once; pressing it again does no harm",
+        node_kind="robot", command="halt"),
+    Key(keys=("space",), cap="space", label="pause", what="pause the robot, or let it go on, also after a halt",
         node_kind="robot", command="pause"),
     Key(keys=("n",), cap="n", label="step", what="one step, while paused",
         node_kind="robot", command="step"),
@@ -57,7 +59,7 @@ KEYS: tuple[Key, ...] = (
         node_kind="viewer", command="save"),
     Key(keys=("h", "?"), cap="h", label="help", what="show or hide these keys",
         node_kind="viewer", command="help"),
-    Key(keys=("q", "esc"), cap="q", label="close", what="close the viewer; the run goes on (Esc too)",
+    Key(keys=("q",), cap="q", label="close", what="close the viewer; the run goes on",
         node_kind="viewer", command="quit"),
     Key(keys=("x",), cap="x", label="stop", what="stop the whole run, in order",
         node_kind="launcher", command="stop"),

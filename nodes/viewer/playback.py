@@ -9,9 +9,28 @@ from nodes.viewer.config import ViewerConfig
 from nodes.viewer.sinks import Opened, open_sinks
 from nodes.viewer.state import ViewState
 from protocol.clock import NS_PER_S
+from protocol.messages import Envelope
 from storage.reader import SessionReader
 
 LONGEST_PAUSE_S = 2.0
+
+
+class Timeline:
+    """Seconds since the first message, by each run's monotonic clock from its first message on: wall clocks may jump."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._starts_s: dict[str, float] = {}
+
+    def at(self, envelope: Envelope) -> float:
+        """When this message is to be shown: never before the one before it, and at most a pause later."""
+        mono_s = envelope.mono_ns / NS_PER_S
+        at_s = mono_s - self._starts_s.setdefault(envelope.run, mono_s - self.now_s)
+        if at_s > self.now_s + LONGEST_PAUSE_S:
+            at_s = self.now_s + LONGEST_PAUSE_S
+            self._starts_s = {envelope.run: mono_s - at_s}  # after a pause all begin anew
+        self.now_s = max(at_s, self.now_s)
+        return self.now_s
 
 
 def play(
@@ -25,12 +44,11 @@ def play(
     """
     sinks = open_sinks(config, folder)
     composer, state = Composer(config.size), ViewState(reader.path.name, {}, config.context, config.curve_points)
-    shown, time_s, before_ns, due_s, paused = 0, 0.0, None, 0.0, False
+    shown, due_s, paused = 0, 0.0, False
+    timeline = Timeline()
     period_s = 1 / config.rate_hz
     for message in reader.events():
-        now_ns = message.envelope.t_ns
-        time_s += min(max(now_ns - (before_ns or now_ns), 0) / NS_PER_S, LONGEST_PAUSE_S)
-        before_ns = max(now_ns, before_ns or 0)
+        time_s = timeline.at(message.envelope)
         while time_s >= due_s or paused:
             picture = composer.compose(state, due_s)
             for sink in sinks.sinks:
@@ -46,9 +64,9 @@ def play(
                 due_s += period_s
         state.update(message, time_s)
         shown += 1
-    picture = composer.compose(state, time_s)
+    picture = composer.compose(state, timeline.now_s)
     for sink in sinks.sinks:
-        sink.show(picture, time_s + config.png_every_s)
+        sink.show(picture, timeline.now_s + config.png_every_s)
     return shown, _close(sinks)
 
 

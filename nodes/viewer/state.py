@@ -182,6 +182,8 @@ class ViewState:
             return
         if self.frame is not None and frame.episode != self.frame.episode:
             self.frames.clear()
+        if self.frame is not None and frame.key == self.frame.key:
+            self.frames.pop()  # a robot that stands shows its step again
         self.frames.append(frame)
         self._compare(now_mono_s)
 

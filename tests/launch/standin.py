@@ -122,7 +122,7 @@ class StandIn(Node):
         self.metrics({"steps": self.count, "episodes": 1})
 
     def tick_predictor(self) -> None:
-        self.publish("command", Command(action={"action": 1.0}, by="test", deadline_ns=time.time_ns()))
+        self.publish("command", Command(action={"action": 1.0}, by="test", deadline_mono_ns=time.monotonic_ns()))
         self.publish("prediction", Prediction(candidates=[], weights_version=0, latency_ms=1.0))
 
     def tick_trainer(self) -> None:

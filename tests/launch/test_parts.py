@@ -95,7 +95,7 @@ def test_environment_of_nodes() -> None:
     [
         (" ", Ask("robot", "pause", {})), ("n", Ask("robot", "step", {})), ("y", Ask("predictor", "confirm", {})),
         ("7", Ask("predictor", "drive", {"index": 7})), ("m", Ask("robot", "mark", {"mark": "success"})),
-        ("Q", Ask("launcher", "stop", {})), ("x", None), ("\x1b", None), ("²", None),
+        ("Q", Ask("launcher", "stop", {})), ("x", None), ("\x1b", Ask("robot", "halt", {})), ("²", None),
     ],
 )  # fmt: skip
 def test_keys(key: str, asked: Ask | None) -> None:
@@ -123,8 +123,12 @@ def test_a_terminal_is_read_key_by_key_and_given_back(monkeypatch: pytest.Monkey
         assert keys.read() == ""
         os.write(here, b"n")
         assert keys.read() == "n"
-        os.write(here, b"\x1b[A")
-        assert keys.read() == ""
+        for arrow in (b"\x1b[A", b"\x1bOD", b"\x1b[1;5C"):
+            os.write(here, arrow)
+            assert keys.read() == ""
+        for panic in (b"\x1b", b"\x1b\x1b", b" \x1b n", b"\x1b[A\x1b"):
+            os.write(here, panic)
+            assert keys.read() == "\x1b"
         keys.close()
         keys.close()
         assert termios.tcgetattr(there) == before

@@ -113,6 +113,15 @@ class Bench:
         self.runs.append(Run(name, self.folder, process))
         return self.runs[-1]
 
+    def launch_own(self, file: str, name: str) -> Run:
+        """A launch file, and drivers, of the bench's own folder."""
+        command = [sys.executable, "-m", "toddle", "launch", file, "--name", name]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )  # fmt: skip
+        self.runs.append(Run(name, self.folder, process))
+        return self.runs[-1]
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """A `toddle` command that goes on."""
         return subprocess.Popen([sys.executable, "-m", "toddle", *arguments], cwd=PROJECT, env=self.env(), stdout=subprocess.DEVNULL)

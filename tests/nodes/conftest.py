@@ -1,6 +1,7 @@
 """Nodes without a bus: what they publish is written down, what they take is handed to them."""
 
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from protocol import codec
 from protocol import messages as m
+from protocol.clock import SystemClock
+from protocol.control import ControlRequest
 from protocol.wiring import Endpoints, Peer, Wiring
 
 ENDS = Endpoints("ipc://l", "ipc://r", "ipc://c")
@@ -35,23 +38,33 @@ class Paper:
 
     def __init__(self) -> None:
         self.sent: list[m.Message] = []
-        self.said: dict[str, Any] = {}
+        self.said: dict[str, Any] = {"state": "running"}
         self.refused: list[str] = []
+        self.clock = SystemClock()
+        self.stop_requested = threading.Event()
+        self.urgent: dict[str, Callable[[ControlRequest], None]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def state(self) -> str:
+        return self.said["state"]
 
     def refuse(self, reason: str) -> None:
         self.refused.append(reason)
 
     def publish(
         self, kind: str, body: m.Body, arrays: Mapping[str, np.ndarray], *, episode: int | None = None,
-        step: int | None = None, t_ns: int | None = None,
+        step: int | None = None, t_ns: int | None = None, wait: bool = True,
     ) -> int:  # fmt: skip
-        seq = len(self.of(kind))
-        envelope = m.Envelope(
-            topic=f"{kind}/node", source="node", run="run-1", seq=seq, t_ns=t_ns or time.time_ns(), mono_ns=0, episode=episode, step=step
-        )
-        message = m.Message(envelope=envelope, body=body, arrays=dict(arrays))
-        self.sent.append(codec.decode([bytes(part) for part in codec.encode(message)]))
-        return seq
+        with self._lock:  # a robot's watchdog publishes too
+            seq = len(self.of(kind))
+            envelope = m.Envelope(
+                topic=f"{kind}/node", source="node", run="run-1", seq=seq, t_ns=t_ns or self.clock.wall_ns(),
+                mono_ns=self.clock.mono_ns(), episode=episode, step=step,
+            )  # fmt: skip
+            message = m.Message(envelope=envelope, body=body, arrays=dict(arrays))
+            self.sent.append(codec.decode([bytes(part) for part in codec.encode(message)]))
+            return seq
 
     def set_state(self, state: str | None = None, **fields: Any) -> None:
         given = {"state": state, **fields}
@@ -59,6 +72,10 @@ class Paper:
 
     def of(self, kind: str) -> list[m.Message]:
         return [message for message in self.sent if message.kind == kind]
+
+    def alarms(self) -> list[tuple[str, bool]]:
+        """(name, whether it is on) in the order of publication."""
+        return [(one.body.name, one.body.active) for one in self.of("alarm")]
 
     def places(self, *kinds: str) -> list[tuple[str, int | None, int | None]]:
         """(kind, episode, step) in the order of publication; a mark goes by its name."""
@@ -69,18 +86,23 @@ class Paper:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Callable[..., Any]:
+def node(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """A node of a class and config, set up; its bus is paper. `inputs` are (name, kind)."""
+    everyone: list[Any] = []
 
     def make(node_class: Any, config: Any, inputs: list[tuple[str, str]] | None = None, seed: int = 0, setup: bool = True) -> Any:
         peers = [Peer(*one, ENDS) for one in inputs or []]
         wiring = Wiring(run="t", run_dir=str(tmp_path), name="node", kind="robot", endpoints=ENDS, inputs=peers, seed=seed)
         made = node_class(wiring, config, Paper())
+        everyone.append(made)
         if setup:
             made.setup()
         return made
 
-    return make
+    yield make
+    for one in everyone:
+        if hasattr(one, "watchdog"):
+            one.watchdog.finish()
 
 
 @pytest.fixture

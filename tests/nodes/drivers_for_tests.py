@@ -1,5 +1,7 @@
 """Drivers of users, good and bad; named as module:Class."""
 
+import threading
+
 import numpy as np
 
 from nodes.robot.interface import Observation, RobotError
@@ -50,3 +52,66 @@ class UnsafeSafeAction(Arm):
     def __init__(self, options: dict[str, object], seed: int) -> None:
         super().__init__(options, seed)
         self.safe_action = {"pan": 9.0}
+
+
+class Wheels(Arm):
+    """Moves on until it is told otherwise, and writes down what it is told; `note` is a file for that.
+
+    `blocks` names a method that hangs from its `after`th call on, until it is stopped or let go.
+    """
+
+    def __init__(self, options: dict[str, object], seed: int) -> None:
+        super().__init__(options, seed)
+        self.told: list[str] = []
+        self.calls = {"execute": 0, "observe": 0}
+        self.released = threading.Event()
+        self.inside = threading.Event()
+
+    def observe(self) -> Observation:
+        self._maybe_hang("observe")
+        return Observation(images={"front": np.zeros((4, 6, 3), np.uint8)}, state=np.zeros(1, np.float32))
+
+    def execute(self, action: dict[str, float]) -> bool:
+        self._note(f"go {action['pan']:g}")
+        self._maybe_hang("execute")
+        return not self.released.is_set()
+
+    def reset(self) -> None:
+        self._note("reset")
+
+    def stop(self) -> None:
+        self._note("stop")
+        if self.options.get("heeds_stop", True):
+            self.released.set()
+        if self.options.get("cannot_stop"):
+            raise RobotError("the brake does not answer")
+
+    def close(self) -> None:
+        self._note("close")
+
+    def _maybe_hang(self, method: str) -> None:
+        self.calls[method] += 1
+        if self.options.get("blocks") == method and self.calls[method] > int(self.options.get("after", 0)):  # type: ignore[call-overload]
+            self.released.clear()
+            self.inside.set()
+            self.released.wait(60)
+            self.inside.clear()
+
+    def _note(self, text: str) -> None:
+        self.told.append(text)
+        if self.options.get("note"):
+            with open(str(self.options["note"]), "a") as file:
+                file.write(f"{text}\n")
+
+
+class WheelsWithoutSafety(Wheels):
+    def __init__(self, options: dict[str, object], seed: int) -> None:
+        super().__init__(options, seed)
+        self.safe_action = {"pan": 9.0}
+
+
+class WheelsThatBreak(Wheels):
+    def observe(self) -> Observation:
+        if self.calls["observe"] == 3:
+            raise ZeroDivisionError("a mistake of the driver's author")
+        return super().observe()

@@ -25,7 +25,8 @@ class Bus:
         self.sent: list[m.LogRecord] = []
         self.closed = False
 
-    def publish(self, kind: str, body: m.LogRecord) -> None:
+    def publish(self, kind: str, body: m.LogRecord, wait: bool = True) -> None:
+        assert not wait, "a log line never waits for room"
         if self.closed:
             raise BusClosed("closed")
         self.sent.append(body)

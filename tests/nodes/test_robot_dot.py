@@ -10,6 +10,7 @@ from nodes.robot.core import CommandGate, Progress, Rate
 from nodes.robot.dot import HISTORY, ToroidalDot
 from nodes.robot.drivers import make_driver
 from nodes.robot.interface import KnowsTruth, Observation, Plays, RobotError, check_action, check_observation
+from nodes.robot.limits import Limit, Limits
 from protocol.messages import ActionSpaceInfo, Command
 
 SMALL = {"size": 16, "radius": 2, "step": 5, "probe_states": 20}
@@ -147,12 +148,16 @@ DISCRETE = ActionSpaceInfo(names=["action"], choices=[{"action": 0.0}, {"action"
 BOX = ActionSpaceInfo(names=["a", "b"], low=[-1.0, 0.0], high=[1.0, 2.0])
 
 
-def command(deadline_ns: int = 100, **action: float) -> Command:
-    return Command(action=action or {"action": 1.0}, by="test", deadline_ns=deadline_ns)
+def command(deadline_mono_ns: int = 100, **action: float) -> Command:
+    return Command(action=action or {"action": 1.0}, by="test", deadline_mono_ns=deadline_mono_ns)
+
+
+def make_gate(**limits: Limit) -> CommandGate:
+    return CommandGate(DISCRETE, Limits(limits, DISCRETE, {"action": 0.0}))
 
 
 def test_the_gate_takes_the_command_of_this_step_once() -> None:
-    gate = CommandGate(DISCRETE)
+    gate = make_gate()
     assert gate.offer(command(), (2, 3), (2, 3), 50) == ""
     assert gate.holds(100)
     assert gate.take(60) == command()
@@ -169,14 +174,14 @@ def test_the_gate_takes_the_command_of_this_step_once() -> None:
     ],
 )  # fmt: skip
 def test_the_gate_refuses_and_counts(reason: str, place: Any, now_ns: int, action: dict[str, float]) -> None:
-    gate = CommandGate(DISCRETE)
+    gate = make_gate()
     assert gate.offer(command(**action), place, (2, 3), now_ns).startswith(reason)
     assert gate.take(now_ns) is None
     assert gate.refused == {reason: 1}
 
 
 def test_a_command_that_grew_too_old_is_refused_and_a_new_step_forgets() -> None:
-    gate = CommandGate(DISCRETE)
+    gate = make_gate()
     gate.offer(command(), (0, 0), (0, 0), 50)
     assert not gate.holds(101)
     assert gate.take(101) is None

@@ -185,7 +185,7 @@ def examples() -> dict[str, tuple[m.Body, dict[str, np.ndarray]]]:
         "frame": (m.Frame(held_out=True), frame),
         "action": (m.ActionTaken(action={"action": -1.5}, by="random", start_ns=2**62, end_ns=2**62 + 1, success=False, safe=True), {}),
         "probe": (m.Probe(description="rows"), probe),
-        "command": (m.Command(action={"action": 1.0}, by="person", deadline_ns=2**60), {}),
+        "command": (m.Command(action={"action": 1.0}, by="person", deadline_mono_ns=2**60), {}),
         "prediction": (m.Prediction(
             candidates=[{"action": 0.0}], chosen=0, uncertainty=[0.5], weights_version=3, error=0.25, copy_last_error=0.5, latency_ms=1.0,
         ), {"next/top": np.zeros((1, 4, 5, 3), np.uint8)}),

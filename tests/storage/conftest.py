@@ -113,7 +113,7 @@ def one_of_each(robot: m.Robot, make: Make, pixels: Callable[..., np.ndarray]) -
         "frame": (m.Frame(held_out=True), frames),
         "action": (m.ActionTaken(action={"dx": 0.1}, by="random", start_ns=1, end_ns=2, safe=True), {}),
         "probe": (m.Probe(description="dots"), stacks),
-        "command": (m.Command(action={"dx": 1.0}, by="person", deadline_ns=2**60), {}),
+        "command": (m.Command(action={"dx": 1.0}, by="person", deadline_mono_ns=2**60), {}),
         "prediction": (m.Prediction(candidates=[{"dx": 0.0}], weights_version=4, latency_ms=1.5), {"next/front": pixels(8)[None]}),
         "weights": (
             m.Weights(version=1, spec={"a": [1]}, spec_hash="x", sha256="y", steps=5, samples=6),
