@@ -109,4 +109,4 @@ def _unpack[T](payload: bytes, kind: type[T]) -> T:
     try:
         return msgspec.convert(msgpack.unpackb(payload, max_ext_len=0, max_array_len=MAX_ITEMS), kind)
     except Exception as error:  # msgpack raises many kinds; all mean: not a control message
-        raise DecodeError("control", f"{type(error).__name__}: {error}"[:200]) from None
+        raise DecodeError("control", f"{type(error).__name__}: {error}") from None

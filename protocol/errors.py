@@ -3,17 +3,34 @@
 A `DecodeError` never stops a node: the bus counts it under its `reason` and takes the next message.
 """
 
+from typing import Literal, get_args
+
+Reason = Literal[
+    "parts", "topic", "header_size", "msgpack", "version", "header", "size", "arrays", "body", "dtype", "shape", "length",
+    "reliable", "subscription", "control", "cut",
+]  # fmt: skip
+"""Why something that came was refused. In the header's order: a message; then a word of the reliable lane, a
+subscription, a control request; and a connection that was cut off, because it carried no ZMTP or too large a part."""
+
+REASONS: frozenset[str] = frozenset(get_args(Reason))
+MAX_LINE = 300
+
+
+def one_line(text: str) -> str:
+    """What others wrote, fit for a log, a reply and a terminal: no line ends, no control characters, not long."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:MAX_LINE])
+
 
 class ProtocolError(Exception):
     """Base of everything this room raises."""
 
 
 class DecodeError(ProtocolError):
-    """Bytes that are not a message. `reason` is a short fixed word, fit for counting."""
+    """Bytes that are not a message. `reason` is one of `REASONS`, fit for counting; `detail` becomes one short line."""
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"message refused ({reason}): {detail}")
-        self.reason = reason
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"message refused ({reason}): {one_line(detail)}")
+        self.reason: Reason = reason
 
 
 class EncodeError(ProtocolError):
