@@ -19,6 +19,7 @@ from protocol.keys import KeyPair
 
 CONTROL_VERSION = 1
 MAX_REQUEST_BYTES = 64 * 1024
+MAX_REPLY_BYTES = 1 << 20
 MAX_ITEMS = 1024
 
 
@@ -82,8 +83,11 @@ def ask(
         payload = _pack(_Request(CONTROL_VERSION, uuid.uuid4().hex, command, args, by))
     except (TypeError, ValueError, OverflowError) as error:
         raise ControlError(f"{command!r}: its arguments cannot be sent: {error}") from None
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise ControlError(f"{command[:60]!r}: a request of {len(payload)} bytes, the limit is {MAX_REQUEST_BYTES}")
     with context.socket(zmq.DEALER) as socket:
         socket.linger = 0
+        socket.maxmsgsize = MAX_REPLY_BYTES
         if own is not None and key:
             own.call(socket, key)
         sockets.speak_ipv6(socket, endpoint)

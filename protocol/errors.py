@@ -7,10 +7,11 @@ from typing import Literal, get_args
 
 Reason = Literal[
     "parts", "topic", "header_size", "msgpack", "version", "header", "size", "arrays", "body", "dtype", "shape", "length",
-    "reliable", "subscription", "control", "cut",
+    "source", "reliable", "subscription", "control", "cut",
+    "curve_stranger", "curve_revoked", "curve_plain", "curve_other_key", "curve_server", "curve_not_allowed",
 ]  # fmt: skip
-"""Why something that came was refused. In the header's order: a message; then a word of the reliable lane, a
-subscription, a control request; and a connection that was cut off, because it carried no ZMTP or too large a part."""
+"""Why something that came was refused: a message, a word of the reliable lane, a subscription, a control request; or a
+connection, because it broke the protocol or its limits, or for the key behind it."""
 
 REASONS: frozenset[str] = frozenset(get_args(Reason))
 MAX_LINE = 300

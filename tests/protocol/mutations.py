@@ -66,13 +66,15 @@ SHAPES: list[Any] = [
     [4, -5, -3], [-60, -1], [4.0, 5.0, 3.0], ["4", 5, 3], [None], [True, 60], {}, "60", 60, None, [[60]], [2**31, 2**33], [0] * 8, [0] * 9,
 ]  # fmt: skip
 NAMES: list[Any] = [
-    "object", "O", "V8", "V60", ">f4", "<f4", "f4", "uint8 ", "UINT8", "U15", "S60", "M8[ns]", "complex64", "float128", "", None, 1, b"uint8",
+    "object", "O", "V8", "V60", ">f4", "<f4", "f4", "uint8 ", "UINT8", "U15", "S60", "M8[ns]", "complex64", "float128", "", None, 1,
+    b"uint8",
 ]  # fmt: skip
 PICKLE = pickle.dumps({"v": 1, "envelope": {}, "body": {}, "arrays": []})
 SNIPPETS = [
     PICKLE, b"\xc1", b"\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
-    b"\xc6\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff\x05", b"\xd6\xff\0\0\0\0", b"\xd7\xff" + bytes(8), b"\xc7\x0c\xff" + bytes(12), b"\x91" * 200,
-    b"\x81\xa1a" * 200, b"\xc0", b"\x80", b"\x90", b"\xcb\x7f\xf8\0\0\0\0\0\0", b"\xcf" + b"\xff" * 8, b"\xd3\x80" + bytes(7), b"\xa1\xff", b"\0",
+    b"\xc6\xff\xff\xff\xff", b"\xc9\xff\xff\xff\xff\x05", b"\xd6\xff\0\0\0\0", b"\xd7\xff" + bytes(8),
+    b"\xc7\x0c\xff" + bytes(12), b"\x91" * 200, b"\x81\xa1a" * 200, b"\xc0", b"\x80", b"\x90", b"\xcb\x7f\xf8\0\0\0\0\0\0",
+    b"\xcf" + b"\xff" * 8, b"\xd3\x80" + bytes(7), b"\xa1\xff", b"\0",
 ]  # fmt: skip
 
 
