@@ -41,6 +41,17 @@ DRAIN_IDLE_S = 1.0
 DRAIN_MAX_S = 8.0
 MAX_WAIT_S = 0.5
 BURST_S = 0.05
+WRONG_ARGUMENTS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    msgspec.ValidationError,
+    ProtocolError,
+)
+"""What the arguments of a control request may lead to: the request is refused, and the node goes on."""
 
 
 class NodeError(Exception):
@@ -189,10 +200,13 @@ class _Runner:
         except NodeError as error:  # the node itself cannot go on
             request.refuse(f"{self.node.name}: {error}")
             raise
-        except (ValueError, TypeError, KeyError, ProtocolError) as error:
+        except WRONG_ARGUMENTS as error:
             text = str(error) if not isinstance(error, KeyError) else f"missing argument {error}"
             request.refuse(f"{self.node.name}: {text}")
             return
+        except Exception as error:
+            request.refuse(f"{self.node.name} has failed: {type(error).__name__}: {error}; see its log")
+            raise
         if request.command != "status":  # a question changes nothing
             self.node.publish("control", Control(command=request.command, args=dict(request.args), by=request.by))
 
@@ -214,9 +228,9 @@ class _Runner:
         command = self.commands.get(request.command)
         if command is None:
             known = ", ".join(sorted([*self.commands, "go", "status", "stop"]))
-            raise ValueError(f"unknown command {request.command!r}; it knows {known}")
+            raise ValueError(f"unknown command {request.command[:60]!r}; it knows {known}")
         if not self.running:
-            raise ValueError(f"{request.command!r} came before the run has begun; ask again once it runs")
+            raise ValueError(f"{request.command[:60]!r} came before the run has begun; ask again once it runs")
         return command(request.args) or {}
 
 

@@ -14,7 +14,7 @@ import msgspec
 import zmq
 
 from protocol import sockets
-from protocol.errors import ControlError, DecodeError
+from protocol.errors import ControlError, DecodeError, one_line
 from protocol.keys import KeyPair
 
 CONTROL_VERSION = 1
@@ -50,10 +50,14 @@ class ControlRequest:
     id: str = ""
 
     def reply(self, result: dict[str, Any] | None = None) -> None:
-        self.send(_pack(_Reply(CONTROL_VERSION, self.id, True, result or {})))
+        """ValueError, TypeError or OverflowError when the result cannot be sent; then it is still to be refused."""
+        payload = _pack(_Reply(CONTROL_VERSION, self.id, True, result or {}))
+        if len(payload) > MAX_REPLY_BYTES:
+            raise ValueError(f"the answer has {len(payload)} bytes, the limit is {MAX_REPLY_BYTES}")
+        self.send(payload)
 
     def refuse(self, text: str) -> None:
-        self.send(_pack(_Reply(CONTROL_VERSION, self.id, False, error=text)))
+        self.send(_pack(_Reply(CONTROL_VERSION, self.id, False, error=one_line(text))))
 
     def answer_unheard(self, why: str) -> None:
         """For a node that takes no more requests: a stop is as good as done, all else is refused."""
@@ -68,7 +72,7 @@ def parse_request(payload: bytes, send: Callable[[bytes], None]) -> ControlReque
     if len(payload) > MAX_REQUEST_BYTES:
         raise DecodeError("control", f"{len(payload)} bytes, the limit is {MAX_REQUEST_BYTES}")
     request = _unpack(payload, _Request)
-    return ControlRequest(request.command, request.args, request.by, send, request.id)
+    return ControlRequest(request.command, request.args, one_line(request.by), send, request.id)
 
 
 def ask(

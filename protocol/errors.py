@@ -14,7 +14,7 @@ Reason = Literal[
 connection, because it broke the protocol or its limits, or for the key behind it."""
 
 REASONS: frozenset[str] = frozenset(get_args(Reason))
-MAX_LINE = 300
+MAX_LINE = 500
 
 
 def one_line(text: str) -> str:
