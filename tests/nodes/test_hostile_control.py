@@ -142,7 +142,8 @@ class Odd(Node):
     ("command", "args", "says"),
     [
         ("upper", {"text": 5}, "no attribute 'upper'"), ("upper", {}, "missing argument 'text'"),
-        ("count", {"n": float("inf")}, "infinity"), ("count", {"n": float("nan")}, "NaN"), ("count", {"n": "9" * 5000}, "Exceeds the limit"), ("count", {"n": [1]}, "int"),
+        ("count", {"n": float("inf")}, "infinity"), ("count", {"n": float("nan")}, "NaN"),
+        ("count", {"n": "9" * 5000}, "Exceeds the limit"), ("count", {"n": [1]}, "int"),
         ("third", {"items": [1]}, "out of range"), ("third", {"items": {}}, "missing argument 2"), ("grow", {"n": 2 << 20}, "the limit is"),
         ("odd", {}, "unsupported"), ("wat\n" * 100, {}, "unknown command 'wat"), ("upper", {"text": {"a": 1}}, "attribute"),
     ],
