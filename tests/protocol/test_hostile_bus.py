@@ -1,10 +1,12 @@
 """Garbage on every socket of a running bus: refused by name, counted, and the next good message is taken."""
 
+import pickle
 import random
 import socket as stdlib_socket
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -283,6 +285,64 @@ def test_a_client_that_sends_a_gigabyte_is_cut_off_at_once(graph: Any, ready: An
     recorder = graph.bus("rec", "recorder", inputs=ROBOT)
     ready(robot)
     _serves(robot, recorder, graph, take)
+
+
+# -- pickle ------------------------------------------------------------------------------------------
+
+
+class Touch:
+    """Makes a file where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_pickle_on_every_socket_is_never_loaded(
+    graph: Any, ready: Any, take: Any, wait: Any, hostile: Any, context: zmq.Context[Any]
+) -> None:
+    """As topic, header and buffer, as a word, a subscription and a request, plain and in msgpack; then a good message."""
+    made = graph.folder / "made"
+    loads = [pickle.dumps(Touch(made), protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    loads += [
+        msgpack.packb({"v": 1, "id": "1", "command": load, "args": {"a": load}, "by": load, "t": load, "name": load}) for load in loads
+    ]
+    robot = graph.bus("robot", "robot", inputs=PREDICTOR, subscribers=RECORDER, subscribe=False)
+    recorder = graph.bus("rec", "recorder", inputs=ROBOT)
+    predictor = hostile("pred")
+    robot.subscribe()
+    predictor.subscribed("robot")
+    predictor.latest.send_multipart(status("pred", "predictor", 0, "bad"))
+    identity = predictor.greeted()
+    ready(robot)
+    ends = graph.endpoints("robot")
+    with context.socket(zmq.XSUB) as latest, context.socket(zmq.DEALER) as reliable, context.socket(zmq.DEALER) as asking:
+        for socket, endpoint in ((latest, ends.latest), (reliable, ends.reliable), (asking, ends.control)):
+            socket.linger = 5000
+            socket.connect(endpoint)
+        for number, load in enumerate(loads):
+            good = wire("command", "pred")
+            for parts in ([load], [good[0], load], [load, good[1]], [*good, load], [load] * 3):
+                predictor.latest.send_multipart([b"status/pred", *parts])
+                predictor.data(identity, number, parts)
+                predictor.reliable.send_multipart([identity, *parts])
+            for socket in (latest, reliable, asking):
+                socket.send(load)
+                socket.send_multipart([load, load])
+            for endpoint in (ends.latest, ends.reliable, ends.control):
+                with zmtp.dial(endpoint) as connection:
+                    connection.sendall(load)
+        reasons = {"subscription", "reliable", "control", "parts", "msgpack"}
+        wait(lambda: reasons <= set(robot.status().refused), f"{reasons} in {robot.status().refused}")
+        wait(lambda: robot.status().refused["control"] >= 2 * len(loads), "all of them")
+    predictor.data(identity, 99, wire("command", "pred"))
+    assert take(robot, "command")[0].envelope.run == "good"
+    _serves(robot, recorder, graph, take)
+    assert not made.exists()
+    pickle.loads(loads[0])  # noqa: S301 - the bait is good
+    assert made.exists()
 
 
 # -- sizes -------------------------------------------------------------------------------------------
