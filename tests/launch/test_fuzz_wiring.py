@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import ProtocolError
-from protocol.wiring import Wiring, read_wiring
+from protocol.wiring import read_wiring
+from toddle.attach import BadInput, read_table
 from toddle.view import _wiring
 
 FUZZ = settings(max_examples=80, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -41,11 +42,11 @@ BAD_JSON = [
 ]
 
 
-def _read(read: Callable[[Path], Wiring], path: Path, data: bytes) -> Wiring | None:
+def _read(read: Callable[[Path], object], path: Path, data: bytes) -> object:
     path.write_bytes(data)
     try:
         return read(path)
-    except ProtocolError as error:
+    except (ProtocolError, BadInput) as error:
         refused = error
     assert str(refused).startswith(str(path))
     assert str(refused).isprintable()
@@ -55,14 +56,16 @@ def _read(read: Callable[[Path], Wiring], path: Path, data: bytes) -> Wiring | N
 @pytest.mark.parametrize("data", BAD_JSON, ids=lambda data: data[:12].decode(errors="replace"))
 def test_no_wiring_and_no_graph_is_one_line(tmp_path: Path, data: bytes) -> None:
     assert _read(read_wiring, tmp_path / "w.json", data) is None
-    assert _read(lambda path: _wiring(path, str(tmp_path), tmp_path), tmp_path / "graph.json", data) is None
+    assert _read(lambda path: _wiring(path, str(tmp_path), tmp_path, ""), tmp_path / "graph.json", data) is None
+    assert _read(read_table, tmp_path / "graph.json", data) is None
 
 
 @FUZZ
 @given(st.sampled_from([*WIRING, "unknown", "ring_bytes", "max_age_s", "peers"]), JSON, st.sampled_from([*GRAPH, "unknown"]), JSON)
 def test_wirings_and_graphs_with_a_field_of_another_shape(tmp_path: Path, field: str, value: Any, other: str, odd: Any) -> None:
     _read(read_wiring, tmp_path / "w.json", _json({**WIRING, field: value}))
-    _read(lambda path: _wiring(path, str(tmp_path), tmp_path), tmp_path / "graph.json", _json({**GRAPH, other: odd}))
+    _read(lambda path: _wiring(path, str(tmp_path), tmp_path, ""), tmp_path / "graph.json", _json({**GRAPH, other: odd}))
+    _read(read_table, tmp_path / "graph.json", _json({**GRAPH, other: odd}))
 
 
 def _json(value: Any) -> bytes:

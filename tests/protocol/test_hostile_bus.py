@@ -152,7 +152,16 @@ def test_garbage_from_a_publisher_on_the_reliable_lane(graph: Any, take: Any, wa
             robot.data(identity, number, mutated())
         else:
             robot.reliable.send_multipart([identity, *mutated()])
-    for parts in ([b""], [DATA], [DATA, b"1"], [DATA + bytes(8)], [DATA + bytes(8), b"x"], [WHO], [WHO, b"x"], [DATA + bytes(9), b"a", b"b"]):
+    for parts in (
+        [b""],
+        [DATA],
+        [DATA, b"1"],
+        [DATA + bytes(8)],
+        [DATA + bytes(8), b"x"],
+        [WHO],
+        [WHO, b"x"],
+        [DATA + bytes(9), b"a", b"b"],
+    ):
         robot.reliable.send_multipart([identity, *parts])
     robot.data(identity, 1, wire("frame", "other"))  # another's topic
     robot.data(identity, 2, wire("frame", "robot"))
