@@ -18,7 +18,8 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from nodes.logs import start_logging
 from protocol.books import Resume
 from protocol.bus import Bus
 from protocol.control import ControlRequest
-from protocol.errors import EncodeError, ProtocolError
+from protocol.errors import EncodeError, ProtocolError, one_line
 from protocol.messages import Alarm, Body, Control, Message, Metrics
 from protocol.metrics_server import MetricsServer
 from protocol.wiring import Wiring, read_wiring
@@ -60,6 +61,20 @@ class NodeError(Exception):
     def __init__(self, text: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+class BadMessage(Exception):
+    """A message that is whole, and that this node cannot use: it is counted as `content` and passed over."""
+
+
+@contextmanager
+def content_of(message: Message) -> Iterator[None]:
+    """Inside, what goes wrong is the fault of what the message says."""
+    try:
+        yield
+    except (ValueError, LookupError) as error:
+        text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise BadMessage(f"{message.topic} {message.envelope.seq} is passed over: {text}") from None
 
 
 class Node:
@@ -145,6 +160,7 @@ class _Runner:
         self.health = Health(node)
         self.running = False
         self.stopping = False
+        self.warned: set[str] = set()
 
     def run(self) -> None:
         self.node.setup()
@@ -177,9 +193,18 @@ class _Runner:
             if isinstance(thing, ControlRequest):
                 self._answer(thing)
             elif handler := self.handlers.get(thing.kind):
-                handler(thing)
+                self._handle(handler, thing)
             thing = None if self.stopping or time.monotonic() > until_s else self.bus.next(0)
         return handled
+
+    def _handle(self, handler: Callable[[Message], None], message: Message) -> None:
+        try:
+            handler(message)
+        except BadMessage as error:
+            self.bus.refuse("content")
+            if message.kind not in self.warned:  # the rest is counted
+                self.warned.add(message.kind)
+                self.node.log.warning("%s", one_line(str(error)))
 
     def _drain(self) -> None:
         """Handle what the inputs sent before they ended; bounded, in case one of them hangs."""

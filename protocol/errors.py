@@ -7,11 +7,12 @@ from typing import Literal, get_args
 
 Reason = Literal[
     "parts", "topic", "header_size", "msgpack", "version", "header", "size", "arrays", "body", "dtype", "shape", "length",
-    "source", "reliable", "subscription", "control", "cut",
+    "source", "content", "weights_old", "weights_hash", "weights_spec", "weights_fit", "reliable", "subscription", "control", "cut",
     "curve_stranger", "curve_revoked", "curve_plain", "curve_other_key", "curve_server", "curve_not_allowed",
 ]  # fmt: skip
-"""Why something that came was refused: a message, a word of the reliable lane, a subscription, a control request; or a
-connection, because it broke the protocol or its limits, or for the key behind it."""
+"""Why something that came was refused: a message, by the codec, the bus or the node that took it; a word of the reliable
+lane, a subscription, a control request; or a connection, because it broke the protocol or its limits, or for the key
+behind it."""
 
 REASONS: frozenset[str] = frozenset(get_args(Reason))
 MAX_LINE = 500
