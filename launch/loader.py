@@ -103,6 +103,9 @@ def _check_shape(whole: Source) -> None:
         raise whole.error(("nodes",), f"{len(nodes)} nodes, the limit is {MAX_GRAPH}")
     if not isinstance(whole.value.get("args") or {}, dict):
         raise whole.error(("args",), "'args' gives each name a value")
+    required = whole.value.get("required_args") or []
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise whole.error(("required_args",), "'required_args' is a list of names")
     for name, node in nodes.items():
         if not isinstance(node, dict):
             raise whole.error(("nodes", name), f"node {name} is a mapping with at least a kind")
@@ -113,7 +116,7 @@ def _args(whole: Source, sets: Sequence[str], given: dict[str, Any]) -> dict[str
     defaults = whole.value.get("args") or {}
     for index, name in enumerate(whole.value.get("required_args") or ()):
         if name not in defaults:
-            raise whole.error(("required_args", index), f"required arg '{name}' is not one of 'args'{nearest(str(name), defaults)}")
+            raise whole.error(("required_args", index), f"required arg '{name}' is not one of 'args'{nearest(name, defaults)}")
     chosen = dict(_chosen(one, defaults, str(whole.mark(()).file)) for one in sets)
     args = dict(given)
     left = MAX_SIZE
