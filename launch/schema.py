@@ -6,6 +6,7 @@ import msgspec
 
 RestartPolicy = Literal["never", "on-failure", "always"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 Patience = Annotated[float, msgspec.Meta(ge=0)]
 
 HANG_S = {"trainer": 300.0, "predictor": 120.0}
@@ -49,7 +50,7 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
     required: bool = True
     after: list[str] = []
     condition: bool | str = msgspec.field(default=True, name="if")
-    ring_mb: Annotated[int, msgspec.Meta(ge=1)] = 256
+    ring_mb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 256
     on_full: Literal["block", "count"] | None = None
     max_age_s: Positive = 2.0
     start_s: Patience = 300.0
@@ -76,7 +77,7 @@ class LaunchFile(_Part, frozen=True, kw_only=True):
     required_args: list[str] = []
     nodes: dict[str, NodeSpec]
     time_limit_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    seed: int = 0
+    seed: Seed = 0
     transport: Literal["ipc", "tcp"] = "ipc"
     host: str = "127.0.0.1"
     base_port: Annotated[int, msgspec.Meta(ge=0, le=65_000)] = 0

@@ -18,7 +18,8 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from nodes.logs import start_logging
 from protocol.books import Resume
 from protocol.bus import Bus
 from protocol.control import ControlRequest
-from protocol.errors import EncodeError, ProtocolError
+from protocol.errors import EncodeError, ProtocolError, one_line
 from protocol.messages import Alarm, Body, Control, Message, Metrics
 from protocol.metrics_server import MetricsServer
 from protocol.wiring import Wiring, read_wiring
@@ -41,6 +42,17 @@ DRAIN_IDLE_S = 1.0
 DRAIN_MAX_S = 8.0
 MAX_WAIT_S = 0.5
 BURST_S = 0.05
+WRONG_ARGUMENTS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    msgspec.ValidationError,
+    ProtocolError,
+)
+"""What the arguments of a control request may lead to: the request is refused, and the node goes on."""
 
 
 class NodeError(Exception):
@@ -49,6 +61,20 @@ class NodeError(Exception):
     def __init__(self, text: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+class BadMessage(Exception):
+    """A message that is whole, and that this node cannot use: it is counted as `content` and passed over."""
+
+
+@contextmanager
+def content_of(message: Message) -> Iterator[None]:
+    """Inside, what goes wrong is the fault of what the message says."""
+    try:
+        yield
+    except (ValueError, LookupError) as error:
+        text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise BadMessage(f"{message.topic} {message.envelope.seq} is passed over: {text}") from None
 
 
 class Node:
@@ -139,6 +165,7 @@ class _Runner:
         self.health = Health(node)
         self.running = False
         self.stopping = False
+        self.warned: set[str] = set()
 
     def run(self) -> None:
         self.node.setup()
@@ -171,9 +198,18 @@ class _Runner:
             if isinstance(thing, ControlRequest):
                 self._answer(thing)
             elif handler := self.handlers.get(thing.kind):
-                handler(thing)
+                self._handle(handler, thing)
             thing = None if self.stopping or time.monotonic() > until_s else self.bus.next(0)
         return handled
+
+    def _handle(self, handler: Callable[[Message], None], message: Message) -> None:
+        try:
+            handler(message)
+        except BadMessage as error:
+            self.bus.refuse("content")
+            if message.kind not in self.warned:  # the rest is counted
+                self.warned.add(message.kind)
+                self.node.log.warning("%s", one_line(str(error)))
 
     def _drain(self) -> None:
         """Handle what the inputs sent before they ended; bounded, in case one of them hangs."""
@@ -194,10 +230,13 @@ class _Runner:
         except NodeError as error:  # the node itself cannot go on
             request.refuse(f"{self.node.name}: {error}")
             raise
-        except (ValueError, TypeError, KeyError, ProtocolError) as error:
+        except WRONG_ARGUMENTS as error:
             text = str(error) if not isinstance(error, KeyError) else f"missing argument {error}"
             request.refuse(f"{self.node.name}: {text}")
             return
+        except Exception as error:
+            request.refuse(f"{self.node.name} has failed: {type(error).__name__}: {error}; see its log")
+            raise
         if request.command != "status":  # a question changes nothing
             self.node.publish("control", Control(command=request.command, args=dict(request.args), by=request.by))
 
@@ -219,9 +258,9 @@ class _Runner:
         command = self.commands.get(request.command)
         if command is None:
             known = ", ".join(sorted([*self.commands, "go", "status", "stop"]))
-            raise ValueError(f"unknown command {request.command!r}; it knows {known}")
+            raise ValueError(f"unknown command {request.command[:60]!r}; it knows {known}")
         if not self.running and request.command not in self.bus.urgent:
-            raise ValueError(f"{request.command!r} came before the run has begun; ask again once it runs")
+            raise ValueError(f"{request.command[:60]!r} came before the run has begun; ask again once it runs")
         self.node.heard_ns = request.heard_ns
         return command(request.args) or {}
 

@@ -26,7 +26,7 @@ from protocol.books import FROM_THE_START, Books, Resume
 from protocol.bus_thread import BusThread
 from protocol.clock import NS_PER_S, Clock, SystemClock
 from protocol.control import ControlRequest
-from protocol.errors import BusClosed, ControlError, EncodeError
+from protocol.errors import BusClosed, ControlError, EncodeError, Reason
 from protocol.inbox import Inbox, Taken
 from protocol.messages import Array, Body, Envelope, Gap, Message, StateName, Status, Tail
 from protocol.ring import Ring
@@ -312,7 +312,7 @@ class Bus:
             for name in self._thread.subscribing.without_last_word():
                 self.books.died(name)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: Reason) -> None:
         """Count something that came and was no message."""
         with self.lock:
             self.refused[reason] = self.refused.get(reason, 0) + 1

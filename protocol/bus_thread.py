@@ -256,6 +256,7 @@ class BusThread(threading.Thread):
             if not self._finished:
                 if self.guard.somebody_left():
                     self._shut_out()
+                self.subscribing.mend()
                 self.bus.beat()
 
     def _shut_out(self) -> None:

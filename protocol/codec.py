@@ -18,8 +18,8 @@ from protocol.messages import Array, Body, Envelope, Message
 from protocol.topics import TOPICS, Topic
 
 SCHEMA_VERSION = 1
-MAX_HEADER_BYTES = 64 * 1024
 MAX_TOPIC_BYTES = 256
+MAX_HEADER_BYTES = 64 * 1024
 MAX_ARRAYS = 64
 MAX_DIMS = 8
 MAX_ITEMS = 8192
@@ -61,7 +61,10 @@ def encode(message: Message) -> list[Buffer]:
 
 def encode_parts(row: Topic, envelope: Envelope, body: Body, arrays: Mapping[str, Array]) -> list[Buffer]:
     """The same, of a message whose parts lie at hand; `row` is its topic's."""
-    parts: list[Buffer] = [envelope.topic.encode(), _header(row, envelope, body, arrays)]
+    topic = envelope.topic.encode()
+    if len(topic) > MAX_TOPIC_BYTES:
+        raise EncodeError(f"topic of {len(topic)} bytes, the limit is {MAX_TOPIC_BYTES}")
+    parts: list[Buffer] = [topic, _header(row, envelope, body, arrays)]
     for array in arrays.values():
         whole = array if array.flags.c_contiguous else np.ascontiguousarray(array)
         parts.append(memoryview(whole).cast("B") if whole.size else b"")
@@ -112,13 +115,15 @@ def decode(parts: Sequence[Buffer]) -> Message:
     """
     if len(parts) < 2:
         raise DecodeError("parts", f"{len(parts)} parts, expected at least topic and header")
+    if len(parts[0]) > MAX_TOPIC_BYTES:
+        raise DecodeError("topic", f"topic of {len(parts[0])} bytes, the limit is {MAX_TOPIC_BYTES}")
     try:
-        name = str(parts[0][:MAX_TOPIC_BYTES], "utf-8")
+        name = str(parts[0], "utf-8")
     except UnicodeDecodeError:
         raise DecodeError("topic", "topic is not UTF-8") from None
     header = decode_header(parts[1])
     if header.envelope.topic != name:
-        raise DecodeError("topic", f"topic {name!r} carries a header of {header.envelope.topic!r}")
+        raise DecodeError("topic", f"topic {name!r} carries a header of {header.envelope.topic[:MAX_TOPIC_BYTES]!r}")
     return assemble(header, parts[2:])
 
 
@@ -132,10 +137,11 @@ def decode_header(data: Buffer) -> Header[Any]:
             max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS,
         )  # fmt: skip
     except Exception as error:  # msgpack raises many kinds; all mean the same here
-        raise DecodeError("msgpack", f"{type(error).__name__}: {error}"[:200]) from None
+        raise DecodeError("msgpack", f"{type(error).__name__}: {error}") from None
     if not isinstance(plain, dict) or plain.get("v") != SCHEMA_VERSION:
         version = plain.get("v") if isinstance(plain, dict) else None
-        raise DecodeError("version", f"schema version {version!r}, this toddle speaks {SCHEMA_VERSION}"[:200])
+        said = version if isinstance(version, int) else type(version).__name__  # it may be as long as the header
+        raise DecodeError("version", f"schema version {said}, this toddle speaks {SCHEMA_VERSION}")
     envelope = plain.get("envelope")
     name = envelope.get("topic") if isinstance(envelope, dict) else None
     if not isinstance(name, str):
@@ -145,7 +151,7 @@ def decode_header(data: Buffer) -> Header[Any]:
         header: Header[Any] = msgspec.convert(plain, _HEADERS[name.partition("/")[0]], strict=True)
     except (msgspec.ValidationError, RecursionError) as error:
         text = str(error)
-        raise DecodeError("body" if "`$.body" in text else "header", f"{name}: {text}"[:200]) from None
+        raise DecodeError("body" if "`$.body" in text else "header", f"{name[:MAX_TOPIC_BYTES]}: {text}") from None
     return header
 
 

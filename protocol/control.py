@@ -16,11 +16,12 @@ import msgspec
 import zmq
 
 from protocol import sockets
-from protocol.errors import ControlError, DecodeError
+from protocol.errors import ControlError, DecodeError, one_line
 from protocol.keys import KeyPair
 
 CONTROL_VERSION = 1
 MAX_REQUEST_BYTES = 64 * 1024
+MAX_REPLY_BYTES = 1 << 20
 MAX_ITEMS = 1024
 
 
@@ -56,13 +57,16 @@ class ControlRequest:
     _answered: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def reply(self, result: dict[str, Any] | None = None) -> None:
-        self._answer(_Reply(CONTROL_VERSION, self.id, True, result or {}))
+        """ValueError, TypeError or OverflowError when the result cannot be sent; then it is still to be refused."""
+        payload = _pack(_Reply(CONTROL_VERSION, self.id, True, result or {}))
+        if len(payload) > MAX_REPLY_BYTES:
+            raise ValueError(f"the answer has {len(payload)} bytes, the limit is {MAX_REPLY_BYTES}")
+        self._answer(payload)
 
     def refuse(self, text: str) -> None:
-        self._answer(_Reply(CONTROL_VERSION, self.id, False, error=text))
+        self._answer(_pack(_Reply(CONTROL_VERSION, self.id, False, error=one_line(text))))
 
-    def _answer(self, reply: "_Reply") -> None:
-        payload = _pack(reply)
+    def _answer(self, payload: bytes) -> None:
         if not self._answered.is_set():
             self._answered.set()
             self.send(payload)
@@ -80,7 +84,7 @@ def parse_request(payload: bytes, send: Callable[[bytes], None]) -> ControlReque
     if len(payload) > MAX_REQUEST_BYTES:
         raise DecodeError("control", f"{len(payload)} bytes, the limit is {MAX_REQUEST_BYTES}")
     request = _unpack(payload, _Request)
-    return ControlRequest(request.command, request.args, request.by, send, request.id)
+    return ControlRequest(request.command, request.args, one_line(request.by), send, request.id)
 
 
 def ask(
@@ -95,8 +99,11 @@ def ask(
         payload = _pack(_Request(CONTROL_VERSION, uuid.uuid4().hex, command, args, by))
     except (TypeError, ValueError, OverflowError) as error:
         raise ControlError(f"{command!r}: its arguments cannot be sent: {error}") from None
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise ControlError(f"{command[:60]!r}: a request of {len(payload)} bytes, the limit is {MAX_REQUEST_BYTES}")
     with context.socket(zmq.DEALER) as socket:
         socket.linger = 0
+        socket.maxmsgsize = MAX_REPLY_BYTES
         if own is not None and key:
             own.call(socket, key)
         sockets.speak_ipv6(socket, endpoint)
@@ -122,4 +129,4 @@ def _unpack[T](payload: bytes, kind: type[T]) -> T:
     try:
         return msgspec.convert(msgpack.unpackb(payload, max_ext_len=0, max_array_len=MAX_ITEMS), kind)
     except Exception as error:  # msgpack raises many kinds; all mean: not a control message
-        raise DecodeError("control", f"{type(error).__name__}: {error}"[:200]) from None
+        raise DecodeError("control", f"{type(error).__name__}: {error}") from None

@@ -23,7 +23,7 @@ from zmq.utils.monitor import parse_monitor_message
 from protocol import sockets
 from protocol.allow_list import AllowList
 from protocol.clock import NS_PER_S, Clock
-from protocol.errors import KeysError
+from protocol.errors import KeysError, Reason
 from protocol.keys import KEY_CHARS, KeyPair, has_allow_list, is_key, read_pair
 from protocol.wiring import Wiring
 
@@ -48,7 +48,7 @@ class _Watch:
 class Guard:
     """The keys of one process. Not locked: `bus.lock` is held around every call, but for `warnings`."""
 
-    def __init__(self, wiring: Wiring, clock: Clock, refuse: Callable[[str], None]) -> None:
+    def __init__(self, wiring: Wiring, clock: Clock, refuse: Callable[[Reason], None]) -> None:
         self.wiring, self.clock, self._refuse = wiring, clock, refuse
         self.own: KeyPair | None = None
         self._allowed: AllowList | None = None
@@ -197,7 +197,7 @@ class Guard:
             lines.append(self._lines.popleft())
         return lines
 
-    def _count(self, reason: str, text: str) -> None:
+    def _count(self, reason: Reason, text: str) -> None:
         self._refuse(reason)
         self._tell(reason, text)
 

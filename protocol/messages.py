@@ -15,7 +15,13 @@ Action = dict[str, float]
 """A flat dict of named numbers: what a robot is told to do."""
 
 MarkName = Literal["start", "end", "success", "failure", "discard", "reset"]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+MAX_NUMBER = 1 << 53
+"""Of counts and sequence numbers: exact in every format, and far enough from what an integer on the wire can be."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+Number = Annotated[int, msgspec.Meta(ge=-1, le=MAX_NUMBER)]
+"""A sequence number; -1 stands before the first."""
+
 StateName = Literal["starting", "ready", "running", "paused", "stopping", "stopped"]
 
 
@@ -169,8 +175,8 @@ class Gap(Body, frozen=True, kw_only=True):
 
     topic: str
     run: str
-    first: int
-    last: int
+    first: Count
+    last: Count
     after_ns: int = 0
     before_ns: int = 0
 
@@ -183,8 +189,8 @@ class Tail(Body, frozen=True, kw_only=True):
 
     topic: str
     run: str
-    last: int
-    told: int = -1
+    last: Number
+    told: Number = -1
 
 
 class Status(Body, frozen=True, kw_only=True):
@@ -201,7 +207,7 @@ class Status(Body, frozen=True, kw_only=True):
     outcome: str = ""
     confirmed: list[str] = []
     missing: list[str] = []
-    last_seq: dict[str, int] = {}
+    last_seq: dict[str, Number] = {}
     counts: dict[str, TopicCount] = {}
     refused: dict[str, int] = {}
     loop_age_s: float = 0.0
@@ -227,7 +233,7 @@ class Committed(Body, frozen=True, kw_only=True):
 
     session: str
     path: str = ""
-    last_seq: dict[str, int]
+    last_seq: dict[str, Number]
     events: int
     bytes: int
     gaps: list[Gap] = []

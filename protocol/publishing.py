@@ -15,7 +15,7 @@ import msgpack
 import zmq
 
 from protocol import sockets
-from protocol.codec import Buffer
+from protocol.codec import MAX_TOPIC_BYTES, Buffer
 from protocol.errors import DecodeError
 from protocol.topics import LATEST, TOPICS, published_by, topic_of
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HELLO = "~hello/"
 AGAIN = "~again/"
 DATA, WHO = b"d", b"?"
+MAX_GREETED = 512
 
 
 class Publishing:
@@ -47,7 +48,7 @@ class Publishing:
         ends = self.bus.wiring.endpoints
         self.xpub = sockets.bind(context, zmq.XPUB, ends.latest, sockets.LATEST_HWM, self._guard, patience_s)
         self.xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self.router = sockets.bind(context, zmq.ROUTER, ends.reliable, 0, self._guard, patience_s)
+        self.router = sockets.bind(context, zmq.ROUTER, ends.reliable, sockets.RECEIVE_HWM, self._guard, patience_s)
         self.router.setsockopt(zmq.ROUTER_MANDATORY, 1)
 
     def confirmed(self) -> set[str]:
@@ -67,16 +68,18 @@ class Publishing:
     def on_subscription(self, parts: list[memoryview]) -> None:
         """`\\x01topic` or `\\x00topic` from the XPUB."""
         data = bytes(parts[0])
-        if len(parts) != 1 or data[:1] not in (b"\x00", b"\x01"):
+        if len(parts) != 1 or data[:1] not in (b"\x00", b"\x01") or len(data) > MAX_TOPIC_BYTES:
             raise DecodeError("subscription", f"{len(data)} bytes")
         topic = data[1:].decode(errors="replace")
         comes = data[:1] == b"\x01"
-        if not topic.startswith((HELLO, AGAIN)):  # an XPUB tells of the first subscription, and of the last one's end
+        if any(own.startswith(topic) for own in self._topics):  # an XPUB tells of the first subscription, and of the last one's end
             wanted = self._wanted if topic in self._topics else self._prefixes
             (wanted.add if comes else wanted.discard)(topic)
         if topic.startswith(AGAIN) and comes and (newest := self._newest.get(topic.removeprefix(AGAIN))):
             sockets.send(self.xpub, newest)  # who has it already drops it
         if topic.startswith(HELLO):
+            if comes and len(self._greeted) >= MAX_GREETED:
+                raise DecodeError("subscription", f"{MAX_GREETED} subscribers are here already")
             (self._greeted.add if comes else self._greeted.discard)(topic.removeprefix(HELLO))
             for name, message in self._newest.items():
                 if comes and topic_of(name).latched:
@@ -115,6 +118,8 @@ class Publishing:
             raise DecodeError("reliable", f"{type(error).__name__}") from None
         if verb not in ("hello", "ack", "bye"):
             raise DecodeError("reliable", f"verb {verb[:20]!r}")
+        if name not in self.bus.ring.readers:  # nothing is held back for a stranger
+            raise DecodeError("reliable", f"{name[:60]!r} is no subscriber of this graph")
         if verb == "hello":
             for old in [i for i, n in self._identities.items() if n == name]:
                 del self._identities[old]

@@ -1,5 +1,6 @@
 """Binding and connecting, with the errors a person can act on."""
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from protocol.codec import Buffer
-from protocol.errors import BindError, DecodeError
+from protocol.errors import BindError, DecodeError, Reason
 
 if TYPE_CHECKING:
     from protocol.guarding import Guard
@@ -20,6 +21,17 @@ COPY_THRESHOLD_BYTES = 450 * 1024
 """Below this a copied send is as fast as a zero-copy one, or faster; above it zero-copy wins."""
 
 LATEST_HWM = 32
+RECEIVE_HWM = 1024
+"""Messages that wait in a socket to be read: more than a window of the reliable lane, and an end to any flood."""
+
+CLIENT_BYTES: dict[int, int] = {zmq.XPUB: 1024, zmq.ROUTER: 128 * 1024}
+"""What a client of a bound socket may say in one part: a subscription; an acknowledgement, or a request of at most half
+of this. Whoever says more is cut off, before there is memory for it; one of ours would connect again."""
+
+MARGIN_BYTES = 1 << 20
+"""A part of a publisher that is a little over its topic's limit is refused by name. The last defence is further out,
+because it costs the connection: zmq never makes one again that broke its limit, so `Subscribing` has to."""
+
 CLOSE_LINGER_MS = 1000
 DRAIN_MESSAGES = 256
 """Taken from one socket before the others have their turn, heartbeats among them."""
@@ -39,7 +51,9 @@ def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int, guard: "
         raise BindError(f"cannot bind {endpoint}: Address already in use; is another run using it?")
     socket: zmq.Socket[Any] = context.socket(kind)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
-    socket.set_hwm(hwm)
+    socket.sndhwm = hwm
+    socket.rcvhwm = RECEIVE_HWM
+    socket.maxmsgsize = CLIENT_BYTES[kind]
     socket.linger = CLOSE_LINGER_MS
     guard.serve(socket, endpoint)
     speak_ipv6(socket, endpoint)
@@ -57,18 +71,26 @@ def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int, guard: "
         return socket
 
 
-def connect(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int, guard: "Guard", key: str) -> zmq.Socket[Any]:
-    """A connected socket, to the holder of `key` if there is one; the other side may come later or come back."""
-    socket = _connecting(context, kind, hwm)
+def connect(context: zmq.Context[Any], kind: int, endpoint: str, max_bytes: int, guard: "Guard", key: str) -> zmq.Socket[Any]:
+    """A connected socket for parts of at most `max_bytes`, to the holder of `key` if there is one; the other side may
+    come later or come back."""
+    socket = _connecting(context, kind, RECEIVE_HWM, max_bytes)
     guard.call(socket, key)
     speak_ipv6(socket, endpoint)
     socket.connect(endpoint)
     return socket
 
 
-def subscriber(context: zmq.Context[Any], hwm: int) -> zmq.Socket[Any]:
-    """A SUB socket to subscribe and connect."""
-    return _connecting(context, zmq.SUB, hwm)
+def connect_again(socket: zmq.Socket[Any], endpoint: str) -> None:
+    """Make a connection anew that zmq has given up for good, or that is dead without knowing it."""
+    with contextlib.suppress(zmq.ZMQError):  # nothing is left of it
+        socket.disconnect(endpoint)
+    socket.connect(endpoint)
+
+
+def subscriber(context: zmq.Context[Any], hwm: int, max_bytes: int) -> zmq.Socket[Any]:
+    """A SUB socket for parts of at most `max_bytes`, to subscribe and connect."""
+    return _connecting(context, zmq.SUB, hwm, max_bytes)
 
 
 def send(socket: zmq.Socket[Any], parts: Sequence[Buffer]) -> bool:
@@ -90,7 +112,7 @@ def readable(socket: zmq.Socket[Any]) -> bool:
     return bool(int(_get(socket, _EVENTS)) & _POLLIN)
 
 
-def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[str], None]) -> None:
+def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[Reason], None]) -> None:
     """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over."""
     for _ in range(DRAIN_MESSAGES):
         if not readable(socket):  # cheaper than to ask for a message and be told that there is none
@@ -138,10 +160,12 @@ def wake_pair() -> tuple[stdlib_socket.socket, stdlib_socket.socket]:
     return sender, receiver
 
 
-def _connecting(context: zmq.Context[Any], kind: int, hwm: int) -> zmq.Socket[Any]:
+def _connecting(context: zmq.Context[Any], kind: int, hwm: int, max_bytes: int) -> zmq.Socket[Any]:
     socket: zmq.Socket[Any] = context.socket(kind)
     socket.copy_threshold = COPY_THRESHOLD_BYTES
-    socket.set_hwm(hwm)
+    socket.sndhwm = 0  # subscriptions and acknowledgements are never held back
+    socket.rcvhwm = hwm
+    socket.maxmsgsize = max_bytes + MARGIN_BYTES
     socket.linger = 0
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)

@@ -59,6 +59,7 @@ class Subscribing:
         self._peers: dict[str, Peer] = {}
         self._lanes: dict[str, dict[str, Lane]] = {}
         self._heard_ns: dict[str, int] = {}
+        self._linked_ns: dict[str, int] = {}
         self._delay_ns: dict[tuple[str, str], int] = {}
         self._last_words: dict[str, tuple[str, dict[str, int]]] = {}
 
@@ -117,7 +118,8 @@ class Subscribing:
         wiring = self.bus.wiring
         self._peers = {peer.name: peer for peer in wiring.inputs}
         self._lanes = {peer.name: taken(peer.kind, wiring.kind) for peer in wiring.inputs}
-        self._sub = sockets.subscriber(context, sockets.LATEST_HWM * 4)
+        latest = [kind for lanes in self._lanes.values() for kind, lane in lanes.items() if lane == LATEST]
+        self._sub = sockets.subscriber(context, sockets.LATEST_HWM * 4, _largest(["status", *latest]))
         self._guard.watch_calls(self._sub)
         for peer in wiring.inputs:
             kinds = [kind for kind, lane in self._lanes[peer.name].items() if lane == LATEST]
@@ -125,13 +127,29 @@ class Subscribing:
                 self._sub.subscribe(f"{kind}/{peer.name}")
         self._sub.subscribe(HELLO + wiring.name)  # sorts last, so it is sent last
         for peer in wiring.inputs:
-            self._guard.call(self._sub, peer.key)
-            sockets.speak_ipv6(self._sub, peer.endpoints.latest)
-            self._sub.connect(peer.endpoints.latest)
+            self._connect_latest(peer)
             kinds = [kind for kind, lane in self._lanes[peer.name].items() if lane == RELIABLE]
             if kinds:
-                socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, 0, self._guard, peer.key)
+                socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, _largest(kinds), self._guard, peer.key)
                 self._upstream[peer.name] = _Upstream(peer, socket, kinds)
+
+    def _connect_latest(self, peer: Peer) -> None:
+        assert self._sub is not None
+        self._guard.call(self._sub, peer.key)
+        sockets.speak_ipv6(self._sub, peer.endpoints.latest)
+        sockets.connect_again(self._sub, peer.endpoints.latest)
+        self._linked_ns[peer.name] = self.bus.clock.mono_ns()
+
+    def mend(self) -> None:
+        """Connect again to publishers that have been silent on the latest lane for three heartbeats.
+
+        They may be gone, and come back. Or zmq has given the connection up for good, as it does with one that
+        broke its limits or its protocol; or it is dead without knowing it, as tcp may be.
+        """
+        now_ns = self.bus.clock.mono_ns()
+        for peer in self._peers.values():
+            if self._sub is not None and now_ns - self._linked_ns[peer.name] > SILENT_NS:
+                self._connect_latest(peer)
 
     def sources(self) -> Iterator[tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]]:
         """Every open socket, and who takes what it brings."""
@@ -179,6 +197,7 @@ class Subscribing:
             return  # a longer name that begins like one of ours
         _refuse_other_source(message, peer)
         self._hear(name, message.envelope)
+        self._linked_ns[name] = self._heard_ns[name]
         fresh = self._lanes[name].get(kind) == LATEST and self._book(message)
         if kind == "status":
             self._on_peer_status(peer, message)
@@ -265,7 +284,15 @@ class Subscribing:
 
     def _say(self, upstream: _Upstream, what: dict[str, Any]) -> None:
         payload = msgpack.packb({"name": self.bus.wiring.name, "run": upstream.run, **what})
-        sockets.send(upstream.socket, [payload])  # whoever does not let us in hears nothing
+        if not sockets.send(upstream.socket, [payload]):  # never full: there is no connection, and zmq will make none
+            self.bus.refuse("cut")
+            sockets.connect_again(upstream.socket, upstream.peer.endpoints.reliable)
+            sockets.send(upstream.socket, [payload])
+
+
+def _largest(kinds: list[str]) -> int:
+    """The largest part that a message of these kinds may have."""
+    return max(codec.MAX_HEADER_BYTES, *(TOPICS[kind].max_bytes for kind in kinds))
 
 
 def _refuse_other_source(message: Message, peer: Peer) -> None:

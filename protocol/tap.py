@@ -21,6 +21,7 @@ from protocol.clock import Clock, SystemClock
 from protocol.errors import DecodeError, ProtocolError
 from protocol.messages import Message
 from protocol.publishing import AGAIN
+from protocol.topics import topic_of
 from protocol.wiring import Peer
 
 
@@ -56,7 +57,7 @@ class Tap:
             raise
 
     def _open(self, peer: Peer, topics: list[str], newest: list[str]) -> None:
-        socket = sockets.subscriber(self._context, sockets.LATEST_HWM)
+        socket = sockets.subscriber(self._context, sockets.LATEST_HWM, max(topic_of(topic).max_bytes for topic in topics))
         self._names[socket] = peer.name
         for topic in [*topics, *(AGAIN + topic for topic in newest)]:  # before connecting: told whenever the publisher comes
             socket.subscribe(topic)

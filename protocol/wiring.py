@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from protocol.errors import ProtocolError
+from protocol.errors import ProtocolError, one_line
 
 
 class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,5 +68,5 @@ def read_wiring(path: Path) -> Wiring:
     """The wiring in `path`; ProtocolError with the file and the reason when it cannot be used."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Wiring)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ProtocolError(f"{path}: {error}; this file is written by `toddle launch`") from None
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"{path}: {one_line(str(error))}; this file is written by `toddle launch`") from None

@@ -105,6 +105,7 @@ def read_table(path: Path) -> Table:
 
     from launch.check import NAME
     from launch.graph import Table
+    from protocol.errors import one_line
     from protocol.topics import NODE_KINDS
 
     try:
@@ -116,7 +117,7 @@ def read_table(path: Path) -> Table:
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}; `toddle launch` writes it into the run's folder") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is no graph of a run: {error}; `toddle launch` writes it into the run's folder") from None
+        raise BadInput(f"{path} is no graph of a run: {one_line(str(error))}; `toddle launch` writes it into the run's folder") from None
     return table
 
 

@@ -90,7 +90,7 @@ def _wiring(graph: Path, place: str, folder: Path, key: str) -> "Wiring":
     import msgspec
 
     from protocol import keys
-    from protocol.errors import ProtocolError
+    from protocol.errors import ProtocolError, one_line
     from protocol.topics import taken
     from protocol.wiring import Endpoints, Peer, Wiring
 
@@ -98,8 +98,10 @@ def _wiring(graph: Path, place: str, folder: Path, key: str) -> "Wiring":
         table = msgspec.json.decode(graph.read_bytes())
         nodes = [msgspec.convert(node, Peer) for node in table["nodes"]]
         run = str(table["run"])
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError) as error:
-        raise ProtocolError(f"{graph} is no graph of a run: {error}; `toddle launch` writes it into the run's folder") from None
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ProtocolError(
+            f"{graph} is no graph of a run: {one_line(str(error))}; `toddle launch` writes it into the run's folder"
+        ) from None
     ends = Endpoints(*(f"ipc://{place}/{lane}" for lane in ("latest", "reliable", "control")))
     inputs = [node for node in nodes if taken(node.kind, "viewer")]
     own = keys.own_for(nodes, key)

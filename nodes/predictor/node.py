@@ -11,8 +11,8 @@ from nodes.predictor.config import PredictorConfig
 from nodes.predictor.history import History, Images, Place
 from nodes.predictor.selectors import EndOfActions, Selector, SelectorError, make_selector, pick
 from nodes.predictor.weights import WeightsRefused, check
-from nodes.runtime import MAX_WAIT_S, Node, NodeError
-from nodes.worlds import model_actions, to_action, to_vector
+from nodes.runtime import MAX_WAIT_S, Node, NodeError, content_of
+from nodes.worlds import check_images, model_actions, to_action, to_vector
 from protocol import messages as m
 
 if TYPE_CHECKING:
@@ -74,10 +74,13 @@ class PredictorNode(Node):
 
     def on_robot(self, message: m.Message) -> None:
         robot: m.Robot = message.body
+        try:
+            vectors = model_actions(robot.actions).candidates(self.config.candidates)
+        except ValueError as error:
+            raise NodeError(f"robot {robot.robot[:60]!r}: {error}") from None
         self.robot = robot
         # of an earlier run of the robot
         self._to_predict = self._asked = self._waiting = self._made = self._selected = None
-        vectors = model_actions(robot.actions).candidates(self.config.candidates)
         self.candidates = [to_action(vector, robot.actions.names) for vector in vectors]
         context = self.model.spec.context if self.model else 0
         self.history = History(max(KEPT_FRAMES, context), len(robot.actions.names))
@@ -95,6 +98,9 @@ class PredictorNode(Node):
     def on_frame(self, message: m.Message) -> None:
         place = message.envelope.episode or 0, message.envelope.step or 0
         images = {n.removeprefix("image/"): a for n, a in message.arrays.items() if n.startswith("image/")}
+        if self.robot is not None:
+            with content_of(message):
+                check_images(images, self.robot.cameras)
         self.history.add_frame(place, images)
         self._compare(place, images)
         self._to_predict = place
@@ -106,7 +112,9 @@ class PredictorNode(Node):
         if self.robot is None:
             return
         place = message.envelope.episode or 0, message.envelope.step or 0
-        self.history.add_action(place, to_vector(message.body.action, self.robot.actions.names))
+        with content_of(message):
+            vector = to_vector(message.body.action, self.robot.actions.names)
+        self.history.add_action(place, vector)
         if message.body.safe and place in self._chosen:
             self._late += 1
         self._choose(place, message.body.action)

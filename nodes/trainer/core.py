@@ -48,6 +48,26 @@ class TrainerCore:
         """Whether the model was made for this robot's cameras and actions."""
         return self.spec.cameras == model_cameras(robot.cameras) and self.spec.actions == model_actions(robot.actions)
 
+    def check_probe(self, arrays: dict[str, np.ndarray]) -> None:
+        """ValueError or LookupError unless the arrays of a probe fit each other and this robot."""
+        states, before = arrays["past_actions"].shape[:2]
+        tried, size = arrays["candidates"].shape[0], len(self.names)
+        if not states or not tried:
+            raise ValueError(f"a probe of {states} states and {tried} candidates")
+        wanted: dict[str, tuple[tuple[int, ...], type]] = {
+            "past_actions": ((states, before, size), np.float32), "candidates": ((tried, size), np.float32),
+        }  # fmt: skip
+        for camera in self.spec.cameras:
+            pixels = (camera.height, camera.width, 3)
+            wanted[f"history/{camera.name}"] = (states, before + 1, *pixels), np.uint8
+            wanted[f"next/{camera.name}"] = (states, tried, *pixels), np.uint8
+        if "position" in arrays:
+            wanted["position"] = (states, tried, 2), np.float32
+        for name, (shape, dtype) in wanted.items():
+            array = arrays[name]
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"the probe's {name} is {array.dtype} {array.shape}, it should be {np.dtype(dtype)} {shape}")
+
     def set_probe(self, arrays: dict[str, np.ndarray]) -> None:
         """The robot's probe, cut to the model's context."""
         self.probe = cut_probe(arrays, self.spec.context)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nodes.runtime import MAX_WAIT_S, Node, NodeError
+from nodes.runtime import MAX_WAIT_S, Node, NodeError, content_of
 from nodes.trainer import taken
 from nodes.trainer.config import TrainerConfig
 from protocol import messages as m
@@ -54,11 +54,11 @@ class TrainerNode(Node):
         from nodes.trainer.core import TrainerCore
         from worldmodel.checkpoint import CheckpointError
 
-        if self.core is not None:
-            if not self.core.fits(message.body):
-                raise NodeError("the robot came back with other cameras or actions: start a new run for it")
-            return
         try:
+            if self.core is not None:
+                if not self.core.fits(message.body):
+                    raise NodeError("the robot came back with other cameras or actions: start a new run for it")
+                return
             start = self._start()
             self.core = TrainerCore(self.config, message.body, self.wiring.seed, start)
         except (ValueError, CheckpointError) as error:
@@ -71,6 +71,8 @@ class TrainerNode(Node):
     def on_probe(self, message: m.Message) -> None:
         if self.core is None:
             return
+        with content_of(message):
+            self.core.check_probe(message.arrays)
         try:
             self.core.set_probe(message.arrays)
         except ValueError as error:
@@ -96,12 +98,14 @@ class TrainerNode(Node):
             self._counted = (self.first_frame_s, self.core.learner.samples)
         if message.body.held_out and message.envelope.episode is not None:  # also when its start was not kept for us
             self._held_episodes.add(message.envelope.episode)
-        self.core.add_frame(message)
+        with content_of(message):
+            self.core.add_frame(message)
 
     def on_action(self, message: m.Message) -> None:
         episode = message.envelope.episode
         if self.core is not None and episode != self._ignored_episode:
-            self.core.add_action(message, episode in self._held_episodes)
+            with content_of(message):
+                self.core.add_action(message, episode in self._held_episodes)
 
     # -- the loop ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +13,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
+import yaml
+
+from launch import run
+from launch.errors import LaunchError
+from launch.graph import table, wirings
+from launch.rundir import resolved_file
+from protocol.wiring import Endpoints, Wiring
+from toddle.launch import hooks
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 LIMIT_S = 40.0
 
 Write = Callable[..., Path]
+Judge = Callable[..., str]
 
 
 def _wait(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
@@ -44,6 +55,40 @@ def write(tmp_path: Path) -> Write:
         path = tmp_path / name
         path.write_text(textwrap.dedent(text).lstrip("\n"))
         return path
+
+    return one
+
+
+def _check_starts(options: run.Options) -> None:
+    """A graph that passed is told to its nodes and in its folder without a loss."""
+    plan = run.plan(options, hooks())
+    ends = {name: Endpoints("ipc://l", "ipc://r", "ipc://c") for name in (*plan.graph.nodes, "launcher")}
+    wired = wirings(plan.graph, ends, plan.name, plan.folder)
+    for one in wired.values():
+        told = msgspec.json.encode(one)
+        assert msgspec.json.encode(msgspec.json.decode(told, type=Wiring)) == told
+    assert msgspec.json.encode(table(plan.graph, wired, 1))
+    assert yaml.safe_dump(resolved_file(plan.graph))
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Judge:
+    """`graph`, or the line that refuses a launch file."""
+    file = tmp_path / "g.yaml"
+
+    def one(text: str | bytes, *sets: str) -> str:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode(errors="surrogatepass"))
+        options = run.Options(file=file, sets=sets, name="r", runs=str(tmp_path / "runs"))
+        try:
+            run.dry_run(options, hooks())
+        except LaunchError as error:
+            refused = error
+        else:
+            _check_starts(options)
+            return "graph"
+        assert str(refused).isprintable()
+        assert re.match(rf"{re.escape(str(tmp_path))}/[^:]*(:\d+)?: |--set |cannot bind |\w", str(refused))
+        return str(refused)
 
     return one
 

@@ -18,10 +18,11 @@ from protocol.control import ControlRequest
 from protocol.topics import taken
 from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 
+from .mutations import EXAMPLES
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LIMIT_S = 30.0
-Image = np.zeros((4, 5, 3), np.uint8)
 
 
 def _wait(condition: Callable[[], Any], what: str = "it", limit_s: float = LIMIT_S) -> Any:
@@ -168,41 +169,7 @@ def answering() -> Callable[[Bus], Callable[[], None]]:
 @pytest.fixture
 def examples() -> dict[str, tuple[m.Body, dict[str, np.ndarray]]]:
     """A body, and arrays where its topic has them, for every row of the table."""
-    actions = m.ActionSpaceInfo(names=["action"], choices=[{"action": 0.0}, {"action": 1.0}])
-    frame = {"image/top": Image, "depth/top": np.ones((4, 5), np.uint16), "state": np.array([1.5, np.nan], np.float32)}
-    probe = {
-        "history/top": np.zeros((2, 3, 4, 5, 3), np.uint8), "past_actions": np.ones((2, 2, 1), np.float32),
-        "candidates": np.zeros((2, 1), np.float32), "next/top": np.zeros((2, 2, 4, 5, 3), np.uint8),
-        "position": np.zeros((2, 2, 2), np.float32),
-    }  # fmt: skip
-    count = m.TopicCount(published=3, received=1, skipped=2, lost=0, lane="latest", end_known=True)
-    return {
-        "robot": (m.Robot(
-            robot="r", driver="d", params={"a": [1, {"b": None}]}, cameras=[m.CameraInfo(name="top", height=4, width=5)],
-            actions=actions, state_names=["x"], rate_hz=2.5, timing="paced", safe_action={"action": 0.0},
-        ), {}),
-        "episode": (m.EpisodeMark(mark="success", reason="é", held_out=True, origin_session="s", origin_episode=3), {}),
-        "frame": (m.Frame(held_out=True), frame),
-        "action": (m.ActionTaken(action={"action": -1.5}, by="random", start_ns=2**62, end_ns=2**62 + 1, success=False, safe=True), {}),
-        "probe": (m.Probe(description="rows"), probe),
-        "command": (m.Command(action={"action": 1.0}, by="person", deadline_mono_ns=2**60), {}),
-        "prediction": (m.Prediction(
-            candidates=[{"action": 0.0}], chosen=0, uncertainty=[0.5], weights_version=3, error=0.25, copy_last_error=0.5, latency_ms=1.0,
-        ), {"next/top": np.zeros((1, 4, 5, 3), np.uint8)}),
-        "weights": (m.Weights(version=1, spec={"a": [1]}, spec_hash="h", sha256="s", steps=5, samples=6),
-                    {"safetensors": np.arange(7, dtype=np.uint8)}),
-        "metrics": (m.Metrics(values={"loss": 0.5, "nan": float("inf")}), {}),
-        "status": (m.Status(
-            state="running", kind="robot", detail="d", confirmed=["a"], missing=["b"], last_seq={"frame/r": 3},
-            counts={"frame/r": count}, refused={"body": 1}, loop_age_s=0.5, queue_bytes=9, final=True,
-        ), {}),
-        "log": (m.LogRecord(level="ERROR", logger="x", text="y" * 1000), {}),
-        "committed": (m.Committed(
-            session="s", last_seq={"frame/r": 2}, events=3, bytes=4, gaps=[m.Gap(topic="frame/r", run="q", first=0, last=1)],
-        ), {}),
-        "control": (m.Control(command="mark", args={"mark": "discard", "n": 3}, by="viewer"), {}),
-        "alarm": (m.Alarm(name="disk", text="low", active=False), {}),
-    }  # fmt: skip
+    return EXAMPLES
 
 
 @pytest.fixture

@@ -352,52 +352,6 @@ def test_too_large_is_refused_before_the_wire_and_leaves_no_hole(graph: Any, rea
     assert [one.envelope.seq for one in take(recorder, "frame", 2)] == [0, 1]
 
 
-def test_garbage_on_each_endpoint_is_counted_and_the_node_lives(graph: Any, ready: Any, take: Any, wait: Any) -> None:
-    robot = graph.bus("robot", "robot", subscribers=RECORDER, inputs=PREDICTOR)
-    recorder = graph.bus("rec", "recorder", inputs=ROBOT)
-    ready(robot)
-    ends = graph.endpoints("robot")
-    garbage = [b"", b"garbage", b"\x80", b"\xdd\xff\xff\xff\xff", b"\x01" * 70_000]
-    with zmq.Context() as context:
-        for kind, endpoint, reason in ((zmq.XSUB, ends.latest, "subscription"), (zmq.DEALER, ends.reliable, "reliable"),
-                                       (zmq.DEALER, ends.control, "control")):  # fmt: skip
-            with context.socket(kind) as socket:
-                socket.linger = 5000
-                socket.connect(endpoint)
-                for one in garbage:
-                    socket.send(b"x" + one)
-                    socket.send_multipart([one, b"more", b"parts"])
-                wait(lambda reason=reason: robot.status().refused.get(reason, 0) >= 8, f"{reason} to be counted")
-    fake = stdlib_socket.socket(stdlib_socket.AF_UNIX)
-    fake.connect(ends.control.removeprefix("ipc://"))
-    fake.send(b"GET / HTTP/1.1\r\n\r\n")
-    fake.close()
-    frame(robot, 5)
-    assert steps(take(recorder, "frame")) == [5]
-
-
-def test_garbage_from_a_publisher_is_counted_and_the_next_message_is_taken(graph: Any, wait: Any, take: Any, make: Any) -> None:
-    from protocol import codec
-
-    predictor = graph.bus("pred", "predictor", inputs=ROBOT, subscribe=False)
-    with zmq.Context() as context, context.socket(zmq.XPUB) as pub:
-        pub.linger = 0
-        pub.bind(graph.endpoints("robot").latest)
-        predictor.subscribe()
-        subscriptions = set()
-        wait(lambda: subscriptions.add(pub.recv()) or b"\x01~hello/pred" in subscriptions)
-        image = {"image/top": np.zeros((1, 1, 3), np.uint8)}
-        good = [bytes(p) for p in codec.encode(make("frame", m.Frame(), image, t_ns=time.time_ns()))]
-        other = good[1].replace(b"frame/node", b"frame/robot").replace(b"\xaaframe", b"\xabframe")
-        header = other.replace(b"\xa6source\xa4node", b"\xa6source\xa5robot")
-        for rest in ([], [b"\xc1"], [header], [other, good[2]]):
-            pub.send_multipart([b"frame/robot", *rest])
-        pub.send_multipart([b"frame/robotx", header, good[2]])
-        pub.send_multipart([b"frame/robot", header, good[2]])
-        assert take(predictor, "frame")
-    assert predictor.status().refused == {"parts": 2, "msgpack": 1, "source": 1, "topic": 1}
-
-
 def test_one_request_one_reply(graph: Any, answering: Any) -> None:
     robot = graph.bus("robot", "robot")
     viewer = graph.bus("view", "viewer", inputs=ROBOT)
