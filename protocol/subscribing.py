@@ -60,7 +60,7 @@ class Subscribing:
         self._lanes: dict[str, dict[str, Lane]] = {}
         self._heard_ns: dict[str, int] = {}
         self._linked_ns: dict[str, int] = {}
-        self._delay_ns: dict[tuple[str, str], int] = {}
+        self._delay_ns: dict[str, tuple[str, int]] = {}
         self._last_words: dict[str, tuple[str, dict[str, int]]] = {}
 
     # -- what the node has done -------------------------------------------------------------------
@@ -89,16 +89,19 @@ class Subscribing:
 
     def age_ns(self, envelope: Envelope) -> int:
         """How much longer than usual a message has been on its way by now, whatever the two clocks say."""
-        usual_ns = self._delay_ns.get((envelope.source, envelope.run), 0)
-        return self.bus.clock.mono_ns() - envelope.mono_ns - usual_ns
+        run, usual_ns = self._delay_ns.get(envelope.source, ("", 0))
+        return self.bus.clock.mono_ns() - envelope.mono_ns - (usual_ns if run == envelope.run else 0)
 
     def _hear(self, name: str, envelope: Envelope) -> None:
         """Some message of an input has come: it lives; and how long its messages take is known a little better."""
         now_ns = self.bus.clock.mono_ns()
         self._heard_ns[name] = now_ns
-        delay_ns, key = now_ns - envelope.mono_ns, (envelope.source, envelope.run)
-        usual_ns = self._delay_ns.get(key, delay_ns)
-        self._delay_ns[key] = min(delay_ns, usual_ns + (delay_ns - usual_ns) // DRIFT)  # clocks of two machines drift apart
+        delay_ns = now_ns - envelope.mono_ns
+        run, usual_ns = self._delay_ns.get(envelope.source, ("", 0))
+        if run != envelope.run:
+            usual_ns = delay_ns
+        usual_ns = min(delay_ns, usual_ns + (delay_ns - usual_ns) // DRIFT)  # clocks of two machines drift apart
+        self._delay_ns[envelope.source] = envelope.run, usual_ns
 
     def inputs_ended(self) -> bool:
         """Whether every input has said its final word and everything it sent on the reliable lane came."""

@@ -19,6 +19,7 @@ import zmq
 from protocol import codec, sockets
 from protocol.clock import Clock, SystemClock
 from protocol.errors import DecodeError, ProtocolError
+from protocol.keys import KeyPair
 from protocol.messages import Message
 from protocol.publishing import AGAIN
 from protocol.topics import topic_of
@@ -36,9 +37,20 @@ class Heard:
 
 
 class Tap:
-    """Hears `topics` of `peers`. Of those in `newest` a publisher that has a value sends it again at once."""
+    """Hears `topics` of `peers`, where they have keys in the name of `own`.
 
-    def __init__(self, peers: Iterable[Peer], topics: Collection[str], newest: Collection[str] = (), clock: Clock | None = None) -> None:
+    Of those in `newest` a publisher that has a value sends it again at once.
+    """
+
+    def __init__(
+        self,
+        peers: Iterable[Peer],
+        topics: Collection[str],
+        newest: Collection[str] = (),
+        clock: Clock | None = None,
+        own: KeyPair | None = None,
+    ) -> None:
+        self._own = own
         self.refused: dict[str, int] = {}
         self.skipped: dict[str, int] = {}
         self._clock: Clock = clock or SystemClock()
@@ -49,9 +61,9 @@ class Tap:
         self._poller = zmq.Poller()
         try:
             for peer in peers:
-                own = [topic for topic in topics if topic.partition("/")[2] == peer.name]
-                if own:
-                    self._open(peer, own, [topic for topic in own if topic in newest])
+                wanted = [topic for topic in topics if topic.partition("/")[2] == peer.name]
+                if wanted:
+                    self._open(peer, wanted, [topic for topic in wanted if topic in newest])
         except ProtocolError:
             self.close()
             raise
@@ -61,6 +73,9 @@ class Tap:
         self._names[socket] = peer.name
         for topic in [*topics, *(AGAIN + topic for topic in newest)]:  # before connecting: told whenever the publisher comes
             socket.subscribe(topic)
+        if self._own is not None and peer.key:
+            self._own.call(socket, peer.key)
+        sockets.speak_ipv6(socket, peer.endpoints.latest)
         try:
             socket.connect(peer.endpoints.latest)
         except zmq.ZMQError as error:

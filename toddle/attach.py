@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from launch.graph import Table
+    from protocol.keys import KeyPair
     from protocol.topics import Topic
     from protocol.wiring import Peer
 
@@ -39,6 +40,19 @@ class Attached:
         from launch.rundir import still_running
 
         return self.folder is None or still_running(self.folder) is not None
+
+    @property
+    def own(self) -> KeyPair | None:
+        """Whom we are to this graph: the key that TODDLE_KEY names, or the graph's own where this machine has it."""
+        from protocol.errors import ProtocolError
+        from protocol.keys import own_for
+
+        try:
+            return own_for(self.table.nodes, os.environ.get("TODDLE_KEY", ""))
+        except ProtocolError as error:
+            raise BadInput(
+                str(error).replace("give --key with", "set TODDLE_KEY to").replace("give --key NAME", "set TODDLE_KEY=NAME")
+            ) from None
 
     @property
     def topics(self) -> dict[str, tuple[Topic, Peer]]:

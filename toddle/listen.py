@@ -47,7 +47,7 @@ class Listening:
 
     def __iter__(self) -> Iterator[Heard | None]:
         try:
-            with Tap([self.peer], {self.topic, self._heartbeats}, self._newest) as self._tap:
+            with Tap([self.peer], {self.topic, self._heartbeats}, self._newest, own=self._at.own) as self._tap:
                 yield from self._listen(self._tap)
         except ProtocolError as error:
             raise BadInput(str(error)) from None

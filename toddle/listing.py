@@ -75,7 +75,7 @@ def rows(at: Attached, seconds: float) -> list[Row]:
     came = _Came()
     begun_s = time.monotonic()
     try:
-        with Tap(at.table.nodes, at.topics, newest) as tap:
+        with Tap(at.table.nodes, at.topics, newest, own=at.own) as tap:
             while (passed_s := time.monotonic() - begun_s) < seconds and not (passed_s > ENOUGH_S and came.rates.known(names)):
                 heard = tap.next(0.1)
                 if heard is not None:

@@ -62,7 +62,7 @@ def _tap(at: Attached) -> Tap:
     from toddle.overview import TAPPED
 
     topics = [name for name, (row, _) in at.topics.items() if row.kind in TAPPED]
-    return Tap(at.table.nodes, topics, [name for name in topics if name.startswith("status/")])
+    return Tap(at.table.nodes, topics, [name for name in topics if name.startswith("status/")], own=at.own)
 
 
 def _print(overview: Overview, as_json: bool) -> None:
