@@ -97,7 +97,11 @@ class Books:
     def died(self, publisher: str) -> None:
         """A publisher is gone for good and has said no last word: what it told of and never came is missing, the rest unknown."""
         for topic, account in self._accounts.items():
-            if topic.partition("/")[2] == publisher and account.run and not account.end_known:
+            if topic.partition("/")[2] != publisher:
+                continue
+            if account.told:  # maybe of a run of which nothing came
+                self._turn_to(topic, account, next(reversed(account.told)))
+            if account.run and not account.end_known:
                 self._leave_tail(topic, account)
 
     def tails(self) -> list[Tail]:
@@ -139,9 +143,10 @@ class Books:
 
     def _leave_tail(self, topic: str, account: _Account) -> None:
         told = account.told.get(account.run, -1)
+        last = max(account.next_seq - 1, account.taken_before)
         if account.lane == RELIABLE and not any((tail.topic, tail.run) == (topic, account.run) for tail in self._tails):
-            self._tails.append(Tail(topic=topic, run=account.run, last=account.next_seq - 1, told=told))
-        self._miss(topic, account, told + 1)
+            self._tails.append(Tail(topic=topic, run=account.run, last=last, told=told))
+        self._miss(topic, account, max(told, last) + 1)
 
     def _miss(self, topic: str, account: _Account, seq: int, before_ns: int = 0) -> None:
         """Numbers before `seq` that have not come never will; `before_ns` is when `seq` was sent."""
