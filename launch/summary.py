@@ -133,7 +133,7 @@ def summarise(
     for topic, subscriber, count, problem in _books(board):
         topics.setdefault(topic, {})[subscriber] = count
         problems += [problem] if problem else []
-    problems += _unsaid(board)
+    problems += [*_lost_before(board), *_unsaid(board)]
     lost = bool(problems) or any(EXIT_LOST in view.exit_codes[-1:] for view in board.nodes.values())
     outcome, code = (end.outcome, end.exit_code)
     if lost and code == EXIT_DONE:
@@ -167,6 +167,19 @@ def _books(board: Board) -> Iterator[tuple[str, str, Count, str]]:
             elif said.lost or unaccounted:
                 problem = f"{view.name} lost {count.lost} of {count.published} messages of {topic}"
             yield topic, view.name, count, problem
+
+
+def _lost_before(board: Board) -> Iterator[str]:
+    """Gaps of earlier processes of a subscriber: the books of its last process do not count them."""
+    for view in board.nodes.values():
+        missing: dict[str, int] = {}
+        for gap in view.gaps.values() if view.restarts else ():
+            missing[gap.topic] = missing.get(gap.topic, 0) + gap.last - gap.first + 1
+        counts = view.status.counts if view.status else {}
+        for topic, number in sorted(missing.items()):
+            before = number - (counts[topic].lost if topic in counts else 0)
+            if before > 0:
+                yield f"{view.name} lost {before} messages of {topic} before it was started again"
 
 
 def _close_books(topic: str, said: TopicCount, source: NodeView | None) -> tuple[Count, int]:
