@@ -139,7 +139,7 @@ class Subscribing:
     def _connect_latest(self, peer: Peer) -> None:
         assert self._sub is not None
         self._guard.call(self._sub, peer.key)
-        sockets.speak_ipv6(self._sub, peer.endpoints.latest)
+        sockets.suit_tcp(self._sub, peer.endpoints.latest)
         sockets.connect_again(self._sub, peer.endpoints.latest)
         self._linked_ns[peer.name] = self.bus.clock.mono_ns()
 
