@@ -100,8 +100,15 @@ class Partition:
             relay.set(mode)
 
     def ask(self, command: str) -> None:
-        with zmq.Context() as context:
-            control.ask(context, self._control, command, {}, "a test", 30.0)
+        """Ask the robot, and go on taking: it may have to wait for us before it answers."""
+
+        def ask() -> None:
+            with zmq.Context() as context:
+                control.ask(context, self._control, command, {}, "a test", LIMIT_S)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        self.until(lambda: not asking.is_alive(), f"{command} is answered")
 
     def turn(self) -> None:
         """Everybody takes what is there; the predictor answers every frame."""
@@ -191,7 +198,7 @@ def _resume(link: Partition) -> None:
 
 def _end(link: Partition) -> None:
     """The robot stops, everybody has heard all of it, and the books are right."""
-    threading.Thread(target=lambda: link.ask("stop"), daemon=True).start()
+    link.ask("stop")
     link.until(lambda: link.process.poll() is not None, "the robot has ended")
     link.until(lambda: link.near.bus.inputs_ended() and link.far.bus.inputs_ended(), "the last word has come")
     link.turn()
