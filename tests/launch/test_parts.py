@@ -374,11 +374,13 @@ def test_gaps_of_every_heartbeat_are_in_the_summary_with_their_times() -> None:
 
 
 def test_a_loss_before_a_restart_is_a_loss() -> None:
-    """The books of the process that comes after it begin with all that the first one has seen."""
-    last = Status(state="stopped", kind="recorder", final=True, counts={"frame/robot": count(20, 20)})
-    summary = with_losses(Status(state="running", kind="recorder", gaps=[gap(3, 5)]), last, restarts=1)
+    """The books of the process that comes after it begin with all that the first one has seen, and may tell of some again."""
+    last = Status(state="stopped", kind="recorder", final=True, counts={"frame/robot": count(20, 18, lost=2)}, gaps=[gap(4, 7), gap(9, 9)])
+    summary = with_losses(Status(state="running", kind="recorder", gaps=[gap(3, 5), gap(6, 6)]), last, restarts=1)
     assert (summary.outcome, summary.exit_code) == ("lost", 3)
-    assert "recorder lost 3 messages of frame/robot before it was started again" in summary.notes
+    found = summary.topics["frame/robot"]["recorder"]
+    assert (found.published, found.received, found.lost) == (20, 14, 6)
+    assert "recorder lost 6 of 20 messages of frame/robot" in summary.notes
 
 
 def test_tails_are_named_once_for_a_run_and_change_no_exit_code() -> None:

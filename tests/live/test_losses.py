@@ -121,14 +121,14 @@ def test_in_simulation_the_robot_waits_for_a_stalled_recorder(bench: Bench) -> N
 
 
 def _stands_still(run: Run) -> Callable[[], bool]:
-    """Whether no frame came during four heartbeats of the robot."""
+    """Whether nothing came of the robot during four heartbeats of the predictor."""
     seen: dict[int, int] = {}
 
     def stands() -> bool:
         counts = run.status("predictor").get("counts", {})
-        frames, beats = (counts.get(f"{kind}/robot", {}).get("published", 0) for kind in ("frame", "action"))
+        done = sum(counts.get(f"{kind}/robot", {}).get("published", 0) for kind in ("frame", "action"))
         told = run.status("predictor").get("last_seq", {}).get("status/predictor", 0)
-        first = seen.setdefault(frames + beats, told)
+        first = seen.setdefault(done, told)
         return bool(told >= first + 4)
 
     return stands
@@ -188,18 +188,18 @@ def test_a_stopped_viewer_costs_nobody_anything(bench: Bench) -> None:
 @pytest.mark.slow
 def test_a_killed_trainer_misses_only_what_neither_of_its_processes_had(bench: Bench) -> None:
     """A ring far smaller than what passes while it is away."""
-    sets = {"size": 224, "timing": "paced", "rate_hz": 30, "stop_when_learned": False, "viewer": False, "time_limit_s": 0}
+    sets = {"size": 224, "timing": "paced", "rate_hz": 15, "stop_when_learned": False, "viewer": False, "time_limit_s": 0}
     run = bench.launch(_file(bench, "robot: {ring_mb: 1, on_full: count}", "online.yaml"), "learner", **sets)
     run.running("trainer")
     taken = run.path / "taken-trainer.json"
-    wait_for(lambda: _handled(taken) > 60, "the trainer has handled frames")
+    wait_for(lambda: _handled(taken) > 30, "the trainer has handled frames")
     trainer = run.node("trainer")
     assert trainer is not None
     trainer.send_signal(signal.SIGKILL)
     wait_for(lambda: (node := run.node("trainer")) and node.pid != trainer.pid, "a new trainer")
     handled = _handled(taken)
     _more_frames(run, WINDOW_FRAMES)
-    wait_for(lambda: run.status("trainer").get("state") == "running" and _frames(run, "trainer") > handled + 60, "it goes on")
+    wait_for(lambda: run.status("trainer").get("state") == "running" and _frames(run, "trainer") > handled + WINDOW_FRAMES, "it goes on")
     run.interrupt()
     code, output, summary = run.end()
     assert code == 3, output
@@ -208,7 +208,8 @@ def test_a_killed_trainer_misses_only_what_neither_of_its_processes_had(bench: B
     count = summary["topics"]["frame/robot"]["trainer"]
     gaps = [gap for gap in summary["gaps"] if (gap["subscriber"], gap["topic"]) == ("trainer", "frame/robot")]
     assert count["lost"] == sum(gap["last"] - gap["first"] + 1 for gap in gaps) > 0
-    assert all(gap["first"] > handled for gap in gaps), "what it had handled is no loss"
+    assert any(gap["first"] > handled for gap in gaps)
+    assert not any(gap["first"] <= handled <= gap["last"] for gap in gaps), "what it had handled is no loss"
     assert summary["topics"]["frame/robot"]["recorder"]["lost"] == 0
 
 
