@@ -42,7 +42,6 @@ class _Account:
     last_ns: int = 0
     taken_before: int = -1
     told: dict[str, int] = field(default_factory=dict)
-    gaps: list[Gap] = field(default_factory=list)
 
 
 class Books:
@@ -51,6 +50,7 @@ class Books:
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
         self._tails: list[Tail] = []
+        self._gaps: list[Gap] = []
 
     def open(self, topic: str, lane: Lane, resume: Resume = FROM_THE_START) -> None:
         """Start an account, or go on with one of an earlier process."""
@@ -118,8 +118,8 @@ class Books:
         }  # fmt: skip
 
     def gaps(self) -> list[Gap]:
-        """Every hole in a reliable topic, oldest first per topic."""
-        return [gap for account in self._accounts.values() for gap in account.gaps]
+        """Every hole in a reliable topic, in the order in which they were noticed."""
+        return list(self._gaps)
 
     def newest_ns(self) -> dict[str, int]:
         """Topic to when its newest message was sent, wall clock."""
@@ -161,7 +161,7 @@ class Books:
         if account.lane == RELIABLE:
             account.lost += missing
             times = {"after_ns": account.last_ns, "before_ns": before_ns}
-            account.gaps.append(Gap(topic=topic, run=account.run, first=account.next_seq, last=seq - 1, **times))
+            self._gaps.append(Gap(topic=topic, run=account.run, first=account.next_seq, last=seq - 1, **times))
         else:
             account.skipped += missing
         account.next_seq = seq

@@ -115,7 +115,7 @@ class Partition:
         for message in self.predictor.take():
             if message.kind == "frame":
                 where = {"episode": message.envelope.episode, "step": message.envelope.step}
-                body = m.Command(action={"action": 1.0}, by="test", deadline_ns=time.time_ns() + 10**9)
+                body = m.Command(action={"action": 1.0}, by="test", deadline_mono_ns=message.envelope.mono_ns + 10**9)
                 self.predictor.bus.publish("command", body, **where)
         self.near.take()
         self.far.take()

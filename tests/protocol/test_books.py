@@ -48,6 +48,14 @@ def test_gaps_have_the_times_of_the_messages_around_them() -> None:
     assert made.gaps()[-1] == Gap(topic=TOPIC, run="p", first=0, last=0, before_ns=300), "another run is no neighbour"
 
 
+def test_the_newest_gap_is_the_last_whatever_its_topic() -> None:
+    made = books()
+    made.open("action/r", RELIABLE)
+    for topic, seq in ((TOPIC, 1), ("action/r", 1), (TOPIC, 3)):
+        made.arrive(topic, "q", seq)
+    assert [(gap.topic, gap.first) for gap in made.gaps()] == [(TOPIC, 0), ("action/r", 0), (TOPIC, 2)]
+
+
 def test_a_publisher_that_died_leaves_a_tail() -> None:
     made = books()
     made.arrive(TOPIC, "q", 0, 100)
