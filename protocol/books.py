@@ -42,7 +42,6 @@ class _Account:
     last_ns: int = 0
     taken_before: int = -1
     told: dict[str, int] = field(default_factory=dict)
-    gaps: list[Gap] = field(default_factory=list)
 
 
 class Books:
@@ -51,6 +50,7 @@ class Books:
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
         self._tails: list[Tail] = []
+        self._gaps: list[Gap] = []
 
     def open(self, topic: str, lane: Lane, resume: Resume = FROM_THE_START) -> None:
         """Start an account, or go on with one of an earlier process."""
@@ -97,7 +97,11 @@ class Books:
     def died(self, publisher: str) -> None:
         """A publisher is gone for good and has said no last word: what it told of and never came is missing, the rest unknown."""
         for topic, account in self._accounts.items():
-            if topic.partition("/")[2] == publisher and account.run and not account.end_known:
+            if topic.partition("/")[2] != publisher:
+                continue
+            if account.told:  # maybe of a run of which nothing came
+                self._turn_to(topic, account, next(reversed(account.told)))
+            if account.run and not account.end_known:
                 self._leave_tail(topic, account)
 
     def tails(self) -> list[Tail]:
@@ -114,8 +118,8 @@ class Books:
         }  # fmt: skip
 
     def gaps(self) -> list[Gap]:
-        """Every hole in a reliable topic, oldest first per topic."""
-        return [gap for account in self._accounts.values() for gap in account.gaps]
+        """Every hole in a reliable topic, in the order in which they were noticed."""
+        return list(self._gaps)
 
     def newest_ns(self) -> dict[str, int]:
         """Topic to when its newest message was sent, wall clock."""
@@ -139,9 +143,10 @@ class Books:
 
     def _leave_tail(self, topic: str, account: _Account) -> None:
         told = account.told.get(account.run, -1)
+        last = max(account.next_seq - 1, account.taken_before)
         if account.lane == RELIABLE and not any((tail.topic, tail.run) == (topic, account.run) for tail in self._tails):
-            self._tails.append(Tail(topic=topic, run=account.run, last=account.next_seq - 1, told=told))
-        self._miss(topic, account, told + 1)
+            self._tails.append(Tail(topic=topic, run=account.run, last=last, told=told))
+        self._miss(topic, account, max(told, last) + 1)
 
     def _miss(self, topic: str, account: _Account, seq: int, before_ns: int = 0) -> None:
         """Numbers before `seq` that have not come never will; `before_ns` is when `seq` was sent."""
@@ -156,7 +161,7 @@ class Books:
         if account.lane == RELIABLE:
             account.lost += missing
             times = {"after_ns": account.last_ns, "before_ns": before_ns}
-            account.gaps.append(Gap(topic=topic, run=account.run, first=account.next_seq, last=seq - 1, **times))
+            self._gaps.append(Gap(topic=topic, run=account.run, first=account.next_seq, last=seq - 1, **times))
         else:
             account.skipped += missing
         account.next_seq = seq

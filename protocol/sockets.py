@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COPY_THRESHOLD_BYTES = 450 * 1024
 """Below this a copied send is as fast as a zero-copy one, or faster; above it zero-copy wins."""
 
+LINK_BEAT_MS, LINK_DEAD_MS = 1000, 3000
+"""A tcp link is asked for a sign of life so often, and given up for a new one after so long without."""
+
 LATEST_HWM = 32
 RECEIVE_HWM = 1024
 """Messages that wait in a socket to be read: more than a window of the reliable lane, and an end to any flood."""
@@ -56,7 +59,7 @@ def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int, guard: "
     socket.maxmsgsize = CLIENT_BYTES[kind]
     socket.linger = CLOSE_LINGER_MS
     guard.serve(socket, endpoint)
-    speak_ipv6(socket, endpoint)
+    suit_tcp(socket, endpoint)
     until_s = time.monotonic() + patience_s
     while True:
         try:
@@ -76,7 +79,7 @@ def connect(context: zmq.Context[Any], kind: int, endpoint: str, max_bytes: int,
     come later or come back."""
     socket = _connecting(context, kind, RECEIVE_HWM, max_bytes)
     guard.call(socket, key)
-    speak_ipv6(socket, endpoint)
+    suit_tcp(socket, endpoint)
     socket.connect(endpoint)
     return socket
 
@@ -190,6 +193,14 @@ def speak_ipv6(socket: zmq.Socket[Any], endpoint: str) -> None:
     """Before `socket` binds or connects to an address like tcp://[::1]:5000."""
     if endpoint.startswith("tcp://["):
         socket.ipv6 = True
+
+
+def suit_tcp(socket: zmq.Socket[Any], endpoint: str) -> None:
+    """Before `socket` binds or connects: over tcp the other end can be gone, or deaf, without a word."""
+    speak_ipv6(socket, endpoint)
+    if endpoint.startswith("tcp://"):
+        socket.heartbeat_ivl, socket.heartbeat_timeout = LINK_BEAT_MS, LINK_DEAD_MS
+        socket.handshake_ivl = LINK_DEAD_MS
 
 
 def _is_taken(endpoint: str) -> bool:

@@ -139,7 +139,7 @@ class Subscribing:
     def _connect_latest(self, peer: Peer) -> None:
         assert self._sub is not None
         self._guard.call(self._sub, peer.key)
-        sockets.speak_ipv6(self._sub, peer.endpoints.latest)
+        sockets.suit_tcp(self._sub, peer.endpoints.latest)
         sockets.connect_again(self._sub, peer.endpoints.latest)
         self._linked_ns[peer.name] = self.bus.clock.mono_ns()
 
@@ -149,9 +149,11 @@ class Subscribing:
         They may be gone, and come back. Or zmq has given the connection up for good, as it does with one that
         broke its limits or its protocol; or it is dead without knowing it, as tcp may be.
         """
+        if self._sub is None or sockets.readable(self._sub):
+            return  # we were the silent ones; and zmq aborts when a connection goes of which it holds half a message
         now_ns = self.bus.clock.mono_ns()
         for peer in self._peers.values():
-            if self._sub is not None and now_ns - self._linked_ns[peer.name] > SILENT_NS:
+            if now_ns - self._linked_ns[peer.name] > SILENT_NS:
                 self._connect_latest(peer)
 
     def sources(self) -> Iterator[tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]]:

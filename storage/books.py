@@ -39,6 +39,10 @@ class Stream(msgspec.Struct, kw_only=True):
     def messages(self) -> list[Gap]:
         return [Gap(topic=self.topic, run=self.run, first=first, last=last) for first, last in self.gaps]
 
+    def last_that_came(self) -> int:
+        """The last number before the missing ones at its end."""
+        return self.gaps[-1][0] - 1 if self.gaps and self.gaps[-1][1] == self.last_seq else self.last_seq
+
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """An EpisodeMark in the books."""
@@ -137,7 +141,7 @@ class Books:
 
     def tails(self) -> list[Tail]:
         return [
-            Tail(topic=stream.topic, run=stream.run, last=stream.last_seq, told=stream.told)
+            Tail(topic=stream.topic, run=stream.run, last=stream.last_that_came(), told=stream.told)
             for stream in self.streams.values()
             if stream.told is not None
         ]

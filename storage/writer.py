@@ -155,14 +155,18 @@ class SessionWriter:
         if self._oldest_ns is None:
             self._oldest_ns = self.clock.mono_ns()
 
-    def note_tail(self, tail: Tail) -> None:
-        """Write down that a stream's publisher ended without a last word; on disk with the next commit."""
+    def note_tail(self, tail: Tail) -> bool:
+        """Write down that a stream's publisher ended without a last word; on disk with the next commit.
+
+        Whether the session has anything of that stream: if not, nothing is written down.
+        """
         self._check_open()
-        if not self._books.note_tail(tail):
-            return  # nothing of it is in this session
-        self._noted = True
-        if self._oldest_ns is None:
-            self._oldest_ns = self.clock.mono_ns()
+        known = self._books.note_tail(tail)
+        if known:
+            self._noted = True
+            if self._oldest_ns is None:
+                self._oldest_ns = self.clock.mono_ns()
+        return known
 
     def last_seq(self, topic: str, run: str) -> int:
         """The last number taken or noted as missing, committed or not; -1 for a stream of which nothing is known."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -80,11 +81,23 @@ def test_info(root):
     assert "front 32x24" in text
     assert "frame/robot 5 to 8 of run r never came" in text
     info = json.loads(call("info", str(root / "walk"), "--json").stdout)
-    assert info["frames"] == 20
+    assert info["frames"] == 20 and info["gaps"] == info["tails"] == []
     assert info["robot"]["driver"] == "toroidal_dot"
     assert info["topics"]["frame/robot"]["rate_hz"] == 10.0
     one_line_error(call("info", "wolk"), "no session 'wolk' in")
     assert "did you mean walk" in call("info", "wolk").stderr
+
+
+def test_info_tells_of_losses_with_their_times(root):
+    with SessionWriter.create(root / "holey", resume=True) as writer:
+        writer.note_tail(m.Tail(topic="frame/robot", run="r", last=11, told=11))
+    text = call("info", "holey").stdout
+    assert re.search(r"gap +frame/robot 5 to 8 of run r never came, \S+ \S+:00 to \S+ \S+:00", text), text
+    assert "unknown   the end of frame/robot after 11 of run r: its publisher died without a last word" in text
+    info = json.loads(call("info", "holey", "--json").stdout)
+    gap = {"topic": "frame/robot", "run": "r", "first": 5, "last": 8, "after_ns": 4 * 10**8, "before_ns": 9 * 10**8}
+    assert info["gaps"] == [gap]
+    assert info["tails"] == [{"topic": "frame/robot", "run": "r", "last": 11, "told": 11}]
 
 
 @pytest.mark.parametrize(

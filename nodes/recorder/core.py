@@ -80,11 +80,10 @@ class RecorderCore:
         if row is not None and row.recorded:
             self.writer.note_gap(gap)
 
-    def note_tail(self, tail: Tail) -> None:
-        """Write down that the end of a stream is not known."""
+    def note_tail(self, tail: Tail) -> bool:
+        """Write down that the end of a stream is not known; False when nothing of that stream has come here yet."""
         row = TOPICS.get(tail.topic.partition("/")[0])
-        if row is not None and row.recorded:
-            self.writer.note_tail(tail)
+        return row is None or not row.recorded or self.writer.note_tail(tail)
 
     def tick(self, now_mono_ns: int) -> list[Committed | Alarm]:
         """Commit when it is due; what to publish now. Raises DiskFull."""

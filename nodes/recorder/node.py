@@ -66,11 +66,11 @@ class RecorderNode(Node):
         for loss in (*self.bus.gaps(), *self.bus.tails()):
             if loss in self._noted:
                 continue
-            self._noted.add(loss)
             if isinstance(loss, m.Gap):
                 self.core.note_gap(loss)
-            else:
-                self.core.note_tail(loss)
+            elif not self.core.note_tail(loss):
+                continue  # the bus knows of it before its messages are handled
+            self._noted.add(loss)
 
     def _take(self, message: m.Message) -> None:
         assert self.core is not None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nodes.trainer.core import TrainerCore
     from worldmodel.evaluate import Scores
 
+TAKEN_EVERY_S = 0.25
 METRICS_EVERY_S = 0.5
 SCORE_MARKS_S = (30, 60, 120, 240)
 
@@ -42,7 +43,7 @@ class TrainerNode(Node):
         self._held_episodes: set[int] = set()
         self._held_origins: set[tuple[str, int | None]] = set()
         self._ignored_episode: int | None = None
-        self._due_s = {"metrics": 0.0, "weights": 0.0, "score": 0.0, "checkpoint": 0.0}
+        self._due_s = {"taken": 0.0, "metrics": 0.0, "weights": 0.0, "score": 0.0, "checkpoint": 0.0}
         self._counted = (0.0, 0)
 
     def resume(self) -> Mapping[str, Resume]:
@@ -110,6 +111,8 @@ class TrainerNode(Node):
     # -- the loop ---------------------------------------------------------------------------------
 
     def tick(self) -> float:
+        if self._due("taken", TAKEN_EVERY_S):
+            taken.save(self._taken_file, self.bus.handled)
         if self.core is None or self.first_frame_s is None or self.paused:
             return MAX_WAIT_S
         now_s = time.monotonic()
@@ -123,7 +126,6 @@ class TrainerNode(Node):
         report = self.core.train()
         if self._due("metrics", METRICS_EVERY_S):
             self._report(report)
-            taken.save(self._taken_file, self.bus.handled)
         if self._due("weights", self.config.weights_every_s):
             self._publish_weights()
         if self._due("checkpoint", self.config.checkpoint_every_s):

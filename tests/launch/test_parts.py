@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import termios
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from launch.schema import NodeSpec, Restart
 from launch.summary import Summary, summarise
 from launch.supervisor import End
 from launch.words import tell
-from protocol.messages import Alarm, Body, Committed, Envelope, LogRecord, Message, Metrics, Status, TopicCount
+from protocol.messages import Alarm, Body, Committed, Envelope, Gap, LogRecord, Message, Metrics, Status, Tail, TopicCount
 
 
 def make_graph(**nodes: str) -> Graph:
@@ -336,3 +337,64 @@ def test_default_names_are_unique(tmp_path: Path) -> None:
     (tmp_path / first).mkdir()
     assert first.startswith("online-")
     assert rundir.default_name(Path("a/online.yaml"), tmp_path) != first
+
+
+# -- gaps and tails ---------------------------------------------------------------------------------
+
+
+def gap(first: int, last: int, **times: int) -> Gap:
+    return Gap(topic="frame/robot", run="q", first=first, last=last, **times)
+
+
+def with_losses(*said: Status, restarts: int = 0) -> Summary:
+    """A run in which the recorder sends these heartbeats."""
+    board = Board(make_graph(robot="robot", recorder="recorder", trainer="trainer"))
+    for seq, status in enumerate(said):
+        board.take(message("status/recorder", status, seq=seq), float(seq))
+    board.nodes["recorder"].restarts = restarts
+    return summarise(board, End("time"), name="r", started="", versions={}, command=[], forced=[])
+
+
+def test_gaps_of_every_heartbeat_are_in_the_summary_with_their_times() -> None:
+    lost = {"frame/robot": count(20, 14, lost=6)}
+    summary = with_losses(
+        Status(state="running", kind="recorder", gaps=[gap(3, 5, after_ns=10**18, before_ns=10**18 + 10**9)]),
+        Status(state="running", kind="recorder", gaps=[gap(3, 5, after_ns=10**18, before_ns=10**18 + 10**9)]),
+        Status(state="stopped", kind="recorder", final=True, counts=lost, gaps=[gap(9, 11)]),
+    )
+    assert [(g.subscriber, g.topic, g.run, g.first, g.last) for g in summary.gaps] == [
+        ("recorder", "frame/robot", "q", 3, 5), ("recorder", "frame/robot", "q", 9, 11),
+    ]  # fmt: skip
+    first, second = summary.gaps
+    assert first.after is not None and first.before is not None
+    assert (datetime.fromisoformat(first.before) - datetime.fromisoformat(first.after)).total_seconds() == 1
+    assert (second.after, second.before) == (None, None)
+    assert (summary.outcome, summary.exit_code) == ("lost", 3)
+    assert sum(g.last - g.first + 1 for g in summary.gaps) == summary.topics["frame/robot"]["recorder"].lost
+
+
+def test_a_loss_before_a_restart_is_a_loss() -> None:
+    """The books of the process that comes after it begin with all that the first one has seen, and may tell of some again."""
+    last = Status(state="stopped", kind="recorder", final=True, counts={"frame/robot": count(20, 18, lost=2)}, gaps=[gap(4, 7), gap(9, 9)])
+    summary = with_losses(Status(state="running", kind="recorder", gaps=[gap(3, 5), gap(6, 6)]), last, restarts=1)
+    assert (summary.outcome, summary.exit_code) == ("lost", 3)
+    found = summary.topics["frame/robot"]["recorder"]
+    assert (found.published, found.received, found.lost) == (20, 14, 6)
+    assert "recorder lost 6 of 20 messages of frame/robot" in summary.notes
+
+
+def test_tails_are_named_once_for_a_run_and_change_no_exit_code() -> None:
+    tails = [Tail(topic="frame/robot", run="q", last=7, told=9), Tail(topic="action/robot", run="q", last=6)]
+    board = Board(make_graph(robot="robot", recorder="recorder", trainer="trainer"))
+    board.take(message("status/recorder", Status(state="stopped", kind="recorder", final=True, tails=tails)), 1.0)
+    board.take(
+        message("status/trainer", Status(state="stopped", kind="trainer", final=True, tails=[Tail(topic="frame/robot", run="q", last=8)])),
+        1.0,
+    )
+    summary = summarise(board, End("time"), name="r", started="", versions={}, command=[], forced=[])
+    assert [(t.subscriber, t.topic, t.last, t.told) for t in summary.tails] == [
+        ("recorder", "frame/robot", 7, 9), ("recorder", "action/robot", 6, -1), ("trainer", "frame/robot", 8, -1),
+    ]  # fmt: skip
+    said = "robot (run q) died without a last word, end unknown: action/robot after 6, frame/robot after 8"
+    assert summary.notes == [said] and said in tell(summary, "", None, "runs/r")
+    assert summary.exit_code == 0

@@ -40,6 +40,7 @@ class Paper:
         self.sent: list[m.Message] = []
         self.said: dict[str, Any] = {"state": "running"}
         self.refused: list[str] = []
+        self.handled: dict[str, tuple[str, int]] = {}
         self.clock = SystemClock()
         self.stop_requested = threading.Event()
         self.urgent: dict[str, Callable[[ControlRequest], None]] = {}

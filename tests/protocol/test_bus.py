@@ -205,7 +205,8 @@ def test_count_loses_the_oldest_and_both_sides_say_how_many(graph: Any, ready: A
     frames = take(recorder, "frame", until=lambda found: bool(found) and found[-1].envelope.step == 63)
     count = recorder.status().counts["frame/robot"]
     assert (count.published, count.received, count.lost) == (64, len(frames), lost_frames)
-    assert recorder.gaps()[0] == m.Gap(topic="frame/robot", run=robot.run_id, first=0, last=lost_frames - 1)
+    before_ns = frames[0].envelope.t_ns
+    assert recorder.gaps()[0] == m.Gap(topic="frame/robot", run=robot.run_id, first=0, last=lost_frames - 1, before_ns=before_ns)
 
 
 def test_abandoning_frees_a_blocked_publisher(graph: Any, ready: Any) -> None:
