@@ -67,7 +67,8 @@ class Loop:
                 sub.kill()
                 sub.wait()
         for process in (self.pub, *self.subs):
-            assert process.stdout is not None
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()
             process.stdout.close()
 
 

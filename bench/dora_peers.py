@@ -45,7 +45,8 @@ def pub(setup: Setup) -> None:
 
     def send(phase: int, number: int, picture: np.ndarray[Any, Any], last: bool) -> None:
         metadata = {
-            "topic": "frame/pub", "source": "pub", "run": "0123456789ab", "seq": number, "t_ns": time.time_ns(), "mono_ns": time.monotonic_ns(),
+            "topic": "frame/pub", "source": "pub", "run": "0123456789ab", "seq": number,
+            "t_ns": time.time_ns(), "mono_ns": time.monotonic_ns(),
             "episode": phase, "step": number, "last": last, "dtype": "uint8", "shape": list(picture.shape),
         }  # fmt: skip
         for _ in range(LAST_WORDS if last else 1):
