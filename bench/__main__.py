@@ -16,7 +16,8 @@ RESULTS = Path(__file__).parent / "results"
 def cli(ctx: click.Context) -> None:
     """Measure; without a command, everything."""
     if ctx.invoked_subcommand is None:
-        sys.exit(0 if all([_ended_well(ctx, command) for command in COMMANDS]) else 1)
+        reached = [_ended_well(ctx, command) for command in COMMANDS]
+        sys.exit(0 if all(reached) else 1)
 
 
 def _ended_well(ctx: click.Context, command: click.Command) -> bool:
