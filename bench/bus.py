@@ -19,12 +19,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from bench import dora_bus
 from bench.bus_peers import Phase, Setup
 
 SIZES = ((224, 224), (224, 448), (480, 640), (720, 1280))
 RATE_HZ = 30.0
 LOOPS = ("toddle", "nodrop", "acked")
-BARE = LOOPS[1:]
 MOST_P50, MOST_P99, LEAST_FPS, LEAST_FPS_SMALL = 1.25, 2.0, 0.8, 0.6
 TURN_S = 1.5
 
@@ -67,7 +67,8 @@ class Loop:
                 sub.kill()
                 sub.wait()
         for process in (self.pub, *self.subs):
-            assert process.stdout is not None
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()
             process.stdout.close()
 
 
@@ -75,11 +76,15 @@ def measure(size: tuple[int, int], subscribers: int, frames: int, rounds: int, s
     """One cell; per loop its latency at 30 Hz and its saturated speed, and the ratios to the bare loops."""
     height, width = size
     with tempfile.TemporaryDirectory(prefix="tb-") as folder:
-        loops = {}
+        loops: dict[str, Loop | dora_bus.DoraLoop] = {}
         for name in LOOPS:
             place = Path(folder, name)
             place.mkdir(mode=0o700)
             loops[name] = Loop(name, Setup(str(place), "", "", subscribers, height, width))
+        if dora_bus.installed():
+            place = Path(folder, "dora")
+            place.mkdir(mode=0o700)
+            loops["dora"] = dora_bus.DoraLoop(Setup(str(place), "", "", subscribers, height, width))
         try:
             slow = _at_rate(loops, frames)
             fast = [{name: loop.run(Phase(100 + turn, seconds=seconds)) for name, loop in loops.items()} for turn in range(rounds)]
@@ -89,7 +94,7 @@ def measure(size: tuple[int, int], subscribers: int, frames: int, rounds: int, s
     return {"size": f"{width}x{height}", "subscribers": subscribers, "at_30_hz": slow, "saturated": _saturated(fast)}
 
 
-def _at_rate(loops: dict[str, Loop], frames: int) -> dict[str, Any]:
+def _at_rate(loops: dict[str, Loop | dora_bus.DoraLoop], frames: int) -> dict[str, Any]:
     for loop in loops.values():
         loop.run(Phase(0, RATE_HZ, 30))  # warm
     with ThreadPoolExecutor(len(loops)) as pool:
@@ -108,11 +113,12 @@ def _at_rate(loops: dict[str, Loop], frames: int) -> dict[str, Any]:
 
 def _saturated(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in LOOPS:
+    for name in rounds[0]:
         fps = [statistics.median(sub["received"] / sub["wall_s"] for sub in one[name]["subs"]) for one in rounds]
         lost = sum(one[name]["sent"] - sub["received"] for one in rounds for sub in one[name]["subs"])
-        found[name] = {"fps": fps, "median_fps": statistics.median(fps), "lost": lost}
-    for bare in BARE:
+        sent = sum(one[name]["sent"] * len(one[name]["subs"]) for one in rounds)
+        found[name] = {"fps": fps, "median_fps": statistics.median(fps), "lost": lost, "sent": sent}
+    for bare in found.keys() - {"toddle"}:
         found["toddle"][f"of_{bare}"] = statistics.median(
             a / b for a, b in zip(found["toddle"]["fps"], found[bare]["fps"], strict=True)
         )  # fmt: skip
@@ -128,6 +134,7 @@ def bench(say: Callable[[str], None], results: Path, cells: Iterable[tuple[tuple
         cell = measure(size, subscribers, frames, rounds, TURN_S)
         found.append(cell)
         say("\n".join(_rows(cell)))
+    say("\ndora drops what is not taken in time: see `lost` in bus.json" if dora_bus.installed() else f"\n{dora_bus.MISSING}")
     results.mkdir(exist_ok=True)
     (results / "bus.json").write_text(json.dumps(found, indent=1))
     misses = [miss for cell in found for miss in _misses(cell)]
@@ -137,7 +144,7 @@ def bench(say: Callable[[str], None], results: Path, cells: Iterable[tuple[tuple
 
 def _rows(cell: dict[str, Any]) -> Iterator[str]:
     slow, fast = cell["at_30_hz"], cell["saturated"]
-    for name in LOOPS:
+    for name in slow:
         one = slow[name]
         numbers = [f"{one[key]:.2f}" for key in ("p50_ms", "p99_ms", "pub_cpu_ms", "sub_cpu_ms")] + [f"{fast[name]['median_fps']:.0f}"]
         ratios = ["-"] * 3 if name == "toddle" else [f"{ratio:.2f}" for ratio in _ratios(cell, name)]

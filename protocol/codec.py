@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from protocol.errors import DecodeError, EncodeError
-from protocol.messages import Array, Body, Envelope, Message
+from protocol.messages import Array, Body, Envelope, Message, Wire
 from protocol.topics import TOPICS, Topic
 
 SCHEMA_VERSION = 1
@@ -81,6 +81,14 @@ def encode_header(message: Message) -> bytes:
     return _header(_topic(message.topic, EncodeError), message.envelope, message.body, message.arrays)
 
 
+def header_of(message: Message) -> Buffer:
+    """The header as the message came with it, if it did and nothing of it was replaced since; else as `encode_header` makes it."""
+    wire = message.wire
+    if wire is not None and wire.envelope is message.envelope and wire.body is message.body and wire.arrays is message.arrays:
+        return wire.header
+    return encode_header(message)
+
+
 def _header(row: Topic, envelope: Envelope, body: Body, arrays: Mapping[str, Array]) -> bytes:
     name = envelope.topic
     described = []
@@ -124,7 +132,7 @@ def decode(parts: Sequence[Buffer]) -> Message:
     header = decode_header(parts[1])
     if header.envelope.topic != name:
         raise DecodeError("topic", f"topic {name!r} carries a header of {header.envelope.topic[:MAX_TOPIC_BYTES]!r}")
-    return assemble(header, parts[2:])
+    return assemble(header, parts[2:], parts[1])
 
 
 def decode_header(data: Buffer) -> Header[Any]:
@@ -155,8 +163,8 @@ def decode_header(data: Buffer) -> Header[Any]:
     return header
 
 
-def assemble(header: Header[Any], buffers: Sequence[Buffer]) -> Message:
-    """Join a checked header with its buffers; every length is compared before an array is made."""
+def assemble(header: Header[Any], buffers: Sequence[Buffer], data: Buffer = b"") -> Message:
+    """Join a checked header, whose bytes are `data`, with its buffers; every length is compared before an array is made."""
     topic = _topic(header.envelope.topic, DecodeError)
     if len(header.arrays) != len(buffers):
         raise DecodeError("parts", f"{len(header.arrays)} arrays announced, {len(buffers)} buffers came")
@@ -169,7 +177,8 @@ def assemble(header: Header[Any], buffers: Sequence[Buffer]) -> Message:
         arrays[name] = _array(name, dtype_name, shape, buffer)
     if len(arrays) != len(buffers):
         raise DecodeError("arrays", "two arrays of one name")
-    return Message(envelope=header.envelope, body=header.body, arrays=arrays)
+    wire = Wire(data, header.envelope, header.body, arrays) if data else None
+    return Message(envelope=header.envelope, body=header.body, arrays=arrays, wire=wire)
 
 
 def _array(name: str, dtype_name: str, shape: list[int], buffer: Buffer) -> Array:

@@ -5,7 +5,7 @@ its topic, and named numpy arrays. Bodies are validated once, when a message is 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -273,12 +273,25 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
 
 
+class Wire(NamedTuple):
+    """The header that a message came with, and what it describes."""
+
+    header: bytes | memoryview
+    envelope: Envelope
+    body: Any
+    arrays: Mapping[str, Array]
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """An envelope, its typed body, and named arrays (read-only when they came off the wire)."""
+    """An envelope, its typed body, and named arrays (read-only when they came off the wire).
+
+    `wire` is there when it came off the wire: see `codec.header_of`.
+    """
 
     envelope: Envelope
     body: Any
     arrays: Mapping[str, Array] = {}
+    wire: Wire | None = None
 
     @property
     def topic(self) -> str:

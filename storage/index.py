@@ -1,19 +1,29 @@
 """The index entries of an event: written with it by the writer, compared with it by `verify`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import lmdb
 
-from protocol.messages import Message
+from protocol.messages import Envelope
 from storage.segment import KIND_KEY, NUMBER, SEQ_KEY, TIME_KEY, Segment, step_key
 
 MAX_INDEXED = 2**63
 """Episodes, steps and times from here on, or below 0, are stored but not indexed."""
 
 
-def index_keys(message: Message, number: int, stream: int) -> Iterator[tuple[str, bytes]]:
+class Entry(NamedTuple):
+    """An event as it is to be written."""
+
+    number: int
+    record: bytes
+    stream: int
+    envelope: Envelope
+
+
+def index_keys(envelope: Envelope, number: int, stream: int) -> Iterator[tuple[str, bytes]]:
     """Every table and key that leads to event `number` of a stream."""
-    envelope, kind = message.envelope, message.kind
+    kind = envelope.topic.partition("/")[0]
     yield "seq", SEQ_KEY.pack(stream, envelope.seq)
     yield "kind", KIND_KEY.pack(kind.encode(), number)
     if 0 <= envelope.t_ns < MAX_INDEXED:
@@ -23,9 +33,14 @@ def index_keys(message: Message, number: int, stream: int) -> Iterator[tuple[str
         yield "step", step_key(kind, episode, step, number)
 
 
-def put_event(txn: "lmdb.Transaction[bytes]", segment: Segment, number: int, record: bytes, stream: int, message: Message) -> None:
-    """One event and its index entries. Only the seq table says the number in its value: its key lacks it."""
-    key = NUMBER.pack(number)
-    txn.put(key, record, append=True, db=segment.table("events"))
-    for table, index_key in index_keys(message, number, stream):
-        txn.put(index_key, key if table == "seq" else b"", db=segment.table(table))
+def put_events(txn: "lmdb.Transaction[bytes]", segment: Segment, entries: Iterable[Entry]) -> None:
+    """Events, in order, and their index entries. Only the seq table says the number in its value: its key lacks it."""
+    rows: dict[str, list[tuple[bytes, bytes]]] = {"events": []}
+    for number, record, stream, envelope in entries:
+        key = NUMBER.pack(number)
+        rows["events"].append((key, record))
+        for table, index_key in index_keys(envelope, number, stream):
+            rows.setdefault(table, []).append((index_key, key if table == "seq" else b""))
+    for table, items in rows.items():
+        with txn.cursor(db=segment.table(table)) as cursor:
+            cursor.putmulti(items if table == "events" else sorted(items), append=table == "events")

@@ -14,7 +14,7 @@ from pathlib import Path
 import crc32c
 import msgspec
 
-from protocol.codec import DTYPES, assemble, decode_header, encode_header
+from protocol.codec import DTYPES, assemble, decode_header, header_of
 from protocol.errors import DecodeError, EncodeError
 from protocol.messages import Message
 from storage.arrays import LEFT_OUT, ArrayCodec
@@ -36,9 +36,12 @@ class Event(msgspec.Struct, frozen=True):
 def encode_record(number: int, message: Message, codec: ArrayCodec, leave_out: Collection[str] = ()) -> bytes:
     """The stored bytes of `message` as event `number`. Raises BadMessage when it is not one of the topic table's."""
     try:
-        header = encode_header(message)
+        header = header_of(message)
     except EncodeError as error:
         raise BadMessage(f"message refused by the recorder: {error}") from None
+    if not message.arrays:
+        body = _PREFIX.pack(number, len(header), 0) + header
+        return _CRC.pack(crc32c.crc32c(body)) + body
     table: list[bytes] = []
     buffers: list[bytes | memoryview] = []
     for name, array in message.arrays.items():

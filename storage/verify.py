@@ -134,7 +134,7 @@ def _check_segment(path: Path, segment: Segment, books: Books, codec: ArrayCodec
             stream = books.streams.get((envelope.topic, envelope.run))
             if stream is None:
                 raise CorruptSession(f"the books do not know {envelope.topic} of run {envelope.run}, event {number} is of it")
-            for table, index_key in index_keys(message, number, stream.id):
+            for table, index_key in index_keys(envelope, number, stream.id):
                 entries[table] += 1
                 if not _points(segment, txn, table, index_key, number):
                     report.index_mismatches.append(f"event {number} is not in table {table} of {segment.path}")

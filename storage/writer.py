@@ -9,7 +9,7 @@ Events wait in memory and go to disk in one transaction, with their indexes and 
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import lmdb
 import msgspec
@@ -20,7 +20,7 @@ from storage.arrays import DEFAULT_CODEC, ArrayCodec
 from storage.books import Books
 from storage.errors import DiskFull, SessionExists, StorageError
 from storage.header import Header, change_header, new_header, read_header, write_header
-from storage.index import put_event
+from storage.index import Entry, put_events
 from storage.load import find_seq, load_books
 from storage.lock import SessionLock
 from storage.paths import HEADER_FILE, free_bytes
@@ -45,15 +45,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     min_free_bytes: int = 0
 
 
-class _Waiting(NamedTuple):
-    """An event that is encoded and not yet on disk."""
-
-    number: int
-    record: bytes
-    stream: int
-    message: Message  # without arrays
-
-
 class SessionWriter:
     """The one writer of a session. Made by `create`; a context manager."""
 
@@ -71,7 +62,7 @@ class SessionWriter:
         self._codec = ArrayCodec(header.codecs)
         self._robot = header.robot
         self._segment: Segment | None = None
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Entry] = []
         self._waiting_bytes = 0
         self._noted = False
         self._oldest_ns: int | None = None
@@ -137,7 +128,7 @@ class SessionWriter:
         number = self._books.state.events
         record = encode_record(number, message, self._codec, leave_out)
         stream = self._books.add(message, len(record))
-        self._waiting.append(_Waiting(number, record, stream.id, msgspec.structs.replace(message, arrays={})))
+        self._waiting.append(Entry(number, record, stream.id, message.envelope))
         self._waiting_bytes += len(record)
         if self._oldest_ns is None:
             self._oldest_ns = self.clock.mono_ns()
@@ -264,8 +255,7 @@ class SessionWriter:
         assert self._segment is not None
         try:
             with self._segment.env.begin(write=True) as txn:
-                for event in self._waiting:
-                    put_event(txn, self._segment, event.number, event.record, event.stream, event.message)
+                put_events(txn, self._segment, self._waiting)
                 meta = self._segment.table("meta")
                 for key, value in self._books.changed():
                     txn.put(key, value, db=meta)
@@ -302,7 +292,7 @@ class SessionWriter:
         if stream is None or envelope.seq > stream.last_seq or any(first <= envelope.seq <= last for first, last in stream.gaps):
             return None
         for waiting in self._waiting:
-            if waiting.stream == stream.id and waiting.message.envelope.seq == envelope.seq:
+            if waiting.stream == stream.id and waiting.envelope.seq == envelope.seq:
                 return waiting.number
         return find_seq(self.path, stream.id, envelope.seq)
 

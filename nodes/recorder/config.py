@@ -14,7 +14,7 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Name of the session; the run's name and time when not given."""
     sync_interval_s: float = 1.0
     """What a power cut may cost at most: a commit comes at least this often while events come."""
-    commit_events: int = 30
+    commit_events: int = 5000
     """A commit comes after this many events, however fast they come."""
     codec: Literal["raw", "zstd", "delta-zstd"] = "delta-zstd"
     """How frames are stored; all of them are lossless."""

@@ -67,6 +67,29 @@ def test_arrays_that_are_not_contiguous_come_back(make: Make) -> None:
         assert np.array_equal(through(make("frame", m.Frame(), {"a": array})).arrays["a"], array)
 
 
+def test_a_message_knows_the_header_it_came_with(make: Make) -> None:
+    sent = make("frame/r", m.Frame(last=True), {"image/top": np.zeros((2, 2, 3), np.uint8)})
+    came = codec.decode(codec.encode(sent))
+    assert came.wire is not None
+    assert codec.header_of(came) is came.wire.header
+    assert bytes(codec.header_of(came)) == codec.encode_header(came) == codec.header_of(sent)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda came: {"envelope": msgspec.structs.replace(came.envelope, seq=77)},
+        lambda came: {"body": m.Frame(held_out=True)},
+        lambda came: {"arrays": {"image/top": np.zeros((4, 4, 3), np.uint8)}},
+        lambda came: {"arrays": {}},
+    ],
+)
+def test_a_changed_message_has_a_header_of_its_own(change: Callable[[m.Message], dict[str, Any]], make: Make) -> None:
+    came = codec.decode(codec.encode(make("frame/r", m.Frame(last=True), {"image/top": np.zeros((2, 2, 3), np.uint8)})))
+    changed = msgspec.structs.replace(came, **change(came))
+    assert codec.header_of(changed) == codec.encode_header(changed) != came.wire.header
+
+
 def test_decoded_arrays_are_read_only_views(make: Make) -> None:
     array = through(make("frame", m.Frame(), {"a": np.zeros(3, np.uint8)})).arrays["a"]
     with pytest.raises(ValueError, match="read-only"):

@@ -186,11 +186,11 @@ def sync_speed(facts: DiskFacts) -> Finding:
     times = sorted(facts.speed.sync_ms)
     median, late = times[len(times) // 2], times[math.ceil(0.99 * len(times)) - 1]
     found = f"median {median:.2f} ms, 99 % within {late:.2f} ms ({len(times)} writes)"
-    fix = f"{_ELSEWHERE} (an SSD); or commit_events: 300 in the recorder's params"
+    fix = f"{_ELSEWHERE} (an SSD); or sync_interval_s: 5 in the recorder's params"
     if median > HOPELESS_SYNC_MS:
         return Finding(name, "problem", f"{found}: longer than the second between two commits", fix)
     if median > BAD_SYNC_MS:
-        return Finding(name, "warning", f"{found}: each commit (every 30 events, at least once a second) waits that long", fix)
+        return Finding(name, "warning", f"{found}: each commit (once a second while events come) waits that long", fix)
     if median > SLOW_SYNC_MS:
         return Finding(name, "note", f"{found}: enough for a robot with a camera, not for many events a second", fix)
     return Finding(name, "ok", f"{found}: little beside the second between two commits")
