@@ -228,7 +228,6 @@ def test_the_law_holds_whatever_comes(lane: Lane, ops: list[tuple[str, str, int]
         assert now.lost == sum(gap.last - gap.first + 1 for gap in made.gaps())
         assert min(now.received, now.skipped, now.lost) >= 0
     assert count(made).received <= came + max(earlier[1] + 1, 0)
-    assert not any(gap.run == earlier[0] and gap.first <= earlier[1] for gap in made.gaps()[:1]), "it was handled"
     assert len({(tail.topic, tail.run) for tail in made.tails()}) == len(made.tails())
 
 
