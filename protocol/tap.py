@@ -75,7 +75,7 @@ class Tap:
             socket.subscribe(topic)
         if self._own is not None and peer.key:
             self._own.call(socket, peer.key)
-        sockets.speak_ipv6(socket, peer.endpoints.latest)
+        sockets.suit_tcp(socket, peer.endpoints.latest)
         try:
             socket.connect(peer.endpoints.latest)
         except zmq.ZMQError as error:

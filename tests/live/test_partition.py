@@ -247,6 +247,7 @@ def test_what_the_ring_could_not_hold_is_an_exact_gap(partition: Callable[..., P
         assert (gap.after_ns, gap.before_ns) == (sent[gap.first - 1], sent[gap.last + 1]), "the times around it are exact"
 
 
+@pytest.mark.slow
 def test_a_blocked_robot_waits_for_the_link(partition: Callable[..., Partition]) -> None:
     """The same in simulation: the robot stands still, beating, and nothing is lost."""
     link = partition(ring_bytes=256 << 10)
@@ -264,6 +265,7 @@ def _resume_and_end_without_a_loss(link: Partition) -> None:
     assert link.far.bus.gaps() == []
 
 
+@pytest.mark.slow
 def test_a_killed_robot_is_noticed_like_a_broken_link(partition: Callable[..., Partition]) -> None:
     link = partition()
     link.process.send_signal(signal.SIGKILL)
