@@ -57,6 +57,7 @@ class BusThread(threading.Thread):
         self._wake_out, self._wake_in = sockets.wake_pair()
         self._waiter = Waiter()
         self._sources: dict[int, Source] = {}
+        self._listening: set[zmq.Socket[Any]] = set()
         self._more = False
         self._waiting = 0
         self._turned_ns = 0
@@ -211,13 +212,13 @@ class BusThread(threading.Thread):
         """Deal with what has come, on these descriptors and wherever a word may have been lost."""
         if self._wake_in.fileno() in ready:
             self._empty_wake_pair()
-        sources = self._sources.values() if self._more else [self._sources[fd] for fd in ready if fd in self._sources]
-        self._more = False
-        for socket, take in sources:
+        places = self._sources if self._more else [fd for fd in ready if fd in self._sources]
+        self._more = self.subscribing.touched = False
+        for socket, take in [self._sources[fd] for fd in places]:
             if sockets.readable(socket):
-                sockets.drain(socket, take, self.bus.refuse)
-                self._more = True  # as long as something comes; what was sent meanwhile may have swallowed a word
-        self._more = self.publishing.feed_readers() or self._more
+                left = sockets.drain(socket, take, self.bus.refuse)
+                self._more |= left or socket not in self._listening  # the others answer what they are asked
+        self._more |= self.publishing.feed_readers() or self.subscribing.touched
 
     def _list_sources(self) -> None:
         """Every socket that may bring something, and who takes it."""
@@ -230,6 +231,7 @@ class BusThread(threading.Thread):
             *self.guard.sources(),
         ]
         self._sources = {socket.FD: (socket, take) for socket, take in sources}
+        self._listening = {socket for socket, _ in self.subscribing.sources()}
         self._waiter.watch((self._wake_in.fileno(), *self._sources))
         self._more = True
         self.wake()
@@ -257,6 +259,7 @@ class BusThread(threading.Thread):
                 if self.guard.somebody_left():
                     self._shut_out()
                 self.subscribing.mend()
+                self._look_again(*(socket for socket, _ in self.subscribing.sources()))
                 self.bus.beat()
 
     def _shut_out(self) -> None:

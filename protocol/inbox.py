@@ -19,6 +19,7 @@ class Taken(msgspec.Struct, frozen=True):
     peer: str
     index: int
     message: Message
+    nbytes: int = 0
 
 
 class Inbox:
@@ -36,7 +37,7 @@ class Inbox:
 
     def put_reliable(self, taken: Taken) -> None:
         self._reliable.append(taken)
-        self.reliable_bytes += taken.message.nbytes
+        self.reliable_bytes += taken.nbytes
 
     def put_latest(self, message: Message, keep: int) -> int:
         """Leave a message; returns how many older ones of its topic it pushed out."""
@@ -54,7 +55,7 @@ class Inbox:
             return self._control.popleft()
         if self._reliable:
             taken = self._reliable.popleft()
-            self.reliable_bytes -= taken.message.nbytes
+            self.reliable_bytes -= taken.nbytes
             return taken
         oldest = min((queue for queue in self._latest.values() if queue), key=lambda queue: queue[0][0], default=None)
         return None if oldest is None else oldest.popleft()[1]

@@ -136,12 +136,12 @@ class Ring:
 
     def to_send(self, name: str) -> Iterator[Entry]:
         """The entries this reader may be sent now, within its window; taking one counts it as sent."""
-        reader = self.readers[name]
+        reader, entries = self.readers[name], self._entries
         while reader.connected and not self._window_full(reader):
             if reader.catch_up:
                 entry = reader.catch_up.popleft()
-            elif later := self._at(reader.next_index):
-                entry = later
+            elif entries and reader.next_index <= entries[-1].index:
+                entry = entries[max(reader.next_index - entries[0].index, 0)]
                 reader.next_index = entry.index + 1
             else:
                 return
@@ -168,10 +168,6 @@ class Ring:
 
     def _first_index(self) -> int:
         return self._entries[0].index if self._entries else self._next_index
-
-    def _at(self, index: int) -> Entry | None:
-        place = max(index - self._first_index(), 0)
-        return self._entries[place] if place < len(self._entries) else None
 
     def _needed(self, entry: Entry) -> bool:
         return any(

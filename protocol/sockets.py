@@ -115,11 +115,11 @@ def readable(socket: zmq.Socket[Any]) -> bool:
     return bool(int(_get(socket, _EVENTS)) & _POLLIN)
 
 
-def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[Reason], None]) -> None:
-    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over."""
+def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[Reason], None]) -> bool:
+    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over. Whether there may be more."""
     for _ in range(DRAIN_MESSAGES):
         if not readable(socket):  # cheaper than to ask for a message and be told that there is none
-            return
+            return False
         frame = _receive(socket, _NOBLOCK, False)
         parts = [frame.buffer]
         while frame.more:
@@ -129,6 +129,7 @@ def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], r
             handle(parts)
         except DecodeError as error:
             refuse(error.reason)
+    return True
 
 
 def refuse_open(endpoint: str, guarded: bool) -> None:

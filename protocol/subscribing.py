@@ -51,6 +51,9 @@ class _Upstream:
 class Subscribing:
     """A SUB, and a DEALER per publisher; `owes`: something was handled and is not acknowledged yet."""
 
+    touched = False
+    """Whether something was sent or subscribed to since this was last set back."""
+
     def __init__(self, bus: Bus, guard: Guard) -> None:
         self.bus, self._guard = bus, guard
         self.owes = False
@@ -71,7 +74,7 @@ class Subscribing:
         if upstream is None or upstream.run != item.message.envelope.run:
             return False
         upstream.handled = item.index
-        upstream.handled_bytes += item.message.nbytes
+        upstream.handled_bytes += item.nbytes
         self.owes = True
         much = item.index - upstream.acked >= ACK_EVERY or upstream.handled_bytes >= ACK_BYTES
         if much:
@@ -240,6 +243,7 @@ class Subscribing:
                 continue
             missing = not self.bus.books.complete(topic, message.envelope.run, last_seq)
             if missing:
+                self.touched = True
                 self._sub.subscribe(AGAIN + topic)
                 self._sub.unsubscribe(AGAIN + topic)
 
@@ -268,7 +272,7 @@ class Subscribing:
             return
         if message.kind == "status" and message.body.final:
             self._close_reliable_books(upstream, message)
-        self.bus.inbox.put_reliable(Taken(upstream.peer.name, index, message))
+        self.bus.inbox.put_reliable(Taken(upstream.peer.name, index, message, sum(map(len, parts))))
 
     def _close_reliable_books(self, upstream: _Upstream, message: Message) -> None:
         run = message.envelope.run
@@ -288,6 +292,7 @@ class Subscribing:
         self._say(upstream, {"t": "hello", "kinds": upstream.kinds, "resume": wanted})
 
     def _say(self, upstream: _Upstream, what: dict[str, Any]) -> None:
+        self.touched = True
         payload = msgpack.packb({"name": self.bus.wiring.name, "run": upstream.run, **what})
         if not sockets.send(upstream.socket, [payload]):  # never full: there is no connection, and zmq will make none
             self.bus.refuse("cut")
