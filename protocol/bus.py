@@ -141,17 +141,22 @@ class Bus:
         held up, such as alarms, say `wait=False`, and the ring grows. Raises EncodeError before anything
         is sent when the message is over its topic's limits.
         """
-        return self._publish(kind, body, arrays, episode, step, t_ns, wait=wait)
+        while (seq := self._try_to_publish(kind, body, arrays, episode, step, t_ns, wait)) is None:
+            self._last_next_ns = self.clock.mono_ns()  # who waits for others is not hung
+            self._thread.turn(WAIT_FOR_ROOM_S)
+        if wait and self._thread.due():
+            self._thread.turn(0)
+        return seq
 
     def beat(self) -> bool:
         """Publish the heartbeat, never waiting for room; whether it was the final one. For the bus thread."""
         self._look_at_clock()
         status = self.status()
         try:
-            self._publish("status", status, NO_ARRAYS, None, None, None, wait=False)
+            self.publish("status", status, wait=False)
         except EncodeError:  # the books of a very large graph do not fit
             small = msgspec.structs.replace(status, counts={}, missing=[], confirmed=[], last_seq={})
-            self._publish("status", small, NO_ARRAYS, None, None, None, wait=False)
+            self.publish("status", small, wait=False)
         return status.final
 
     def _look_at_clock(self) -> None:
@@ -161,24 +166,11 @@ class Bus:
             self.clock_jumps += 1
             self.clock_jump_s = jump_ns / NS_PER_S
 
-    def _publish(
-        self, kind: str, body: Body, arrays: Mapping[str, Array],
-        episode: int | None, step: int | None, t_ns: int | None, *, wait: bool,
-    ) -> int:  # fmt: skip
-        wait = wait and self._thread.worker != threading.get_ident()  # not while it deals with what has come
-        while (seq := self._try_to_publish(kind, body, arrays, (episode, step, t_ns), wait and self._blocks)) is None:
-            self._last_next_ns = self.clock.mono_ns()  # who waits for others is not hung
-            self._thread.turn(WAIT_FOR_ROOM_S)
-        if wait and self._thread.due():
-            self._thread.turn(0)
-        return seq
-
     def _try_to_publish(
-        self, kind: str, body: Body, arrays: Mapping[str, Array], place: tuple[int | None, int | None, int | None], waits: bool
+        self, kind: str, body: Body, arrays: Mapping[str, Array], episode: int | None, step: int | None, t_ns: int | None, wait: bool
     ) -> int | None:
         """Number a message and send it; None when there is no room for it and it is to wait."""
-        episode, step, t_ns = place
-        topic, row = self._own_topic(kind)
+        topic, row = self._topics.get(kind) or self._own_topic(kind)
         with self.lock:
             seq = self._next_seq.get(topic, 0)
             envelope = Envelope(
@@ -189,7 +181,7 @@ class Bus:
             parts = codec.encode_parts(row, envelope, body, arrays)
             nbytes = sum(map(len, parts))
             if kind in self.ring.kinds:
-                if waits and not self._abandoned and not self.ring.has_room(nbytes):
+                if wait and self._blocks and not self.ring.has_room(nbytes) and self._may_wait():
                     return None
                 self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not self._blocks)
             self._thread.send(topic, parts)
@@ -199,11 +191,13 @@ class Bus:
 
     def _own_topic(self, kind: str) -> tuple[str, Topic]:
         """This node's topic of a kind, and its row; EncodeError when there is no such kind."""
-        known = self._topics.get(kind)
-        if known is None:
-            topic = f"{kind}/{self.wiring.name}"
-            known = self._topics[kind] = topic, codec.row_to_publish(topic)
-        return known
+        topic = f"{kind}/{self.wiring.name}"
+        self._topics[kind] = topic, codec.row_to_publish(topic)
+        return self._topics[kind]
+
+    def _may_wait(self) -> bool:
+        """Not when this is a forced stop, nor in the thread that deals with what has come."""
+        return not self._abandoned and self._thread.worker != threading.get_ident()
 
     def set_state(
         self, state: StateName | None = None, *, detail: str | None = None,

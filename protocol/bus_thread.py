@@ -169,7 +169,7 @@ class BusThread(threading.Thread):
         """Whether a thread that publishes all the time should look at the other sockets too."""
         now_ns = self.bus.clock.mono_ns()
         before_ns, self._published_ns = self._published_ns, now_ns
-        return now_ns - before_ns < PUBLISH_TURN_NS < now_ns - self._turned_ns
+        return now_ns - before_ns < PUBLISH_TURN_NS < now_ns - self._turned_ns and self.worker != threading.get_ident()
 
     def reply(self, parts: list[Buffer]) -> None:
         """Answer on the control endpoint."""

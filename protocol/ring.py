@@ -89,7 +89,7 @@ class Ring:
         was not even sent; otherwise the ring grows over its limit (heartbeats do that while a publisher
         waits for room).
         """
-        nbytes = sum(len(part) for part in parts)
+        nbytes = sum(map(len, parts))
         while self._entries and self.nbytes + nbytes > self.limit_bytes:
             if not drop_needed and self._needed(self._entries[0]):
                 break
