@@ -22,7 +22,7 @@ test: $(VENV)/.test
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/.test
@@ -50,6 +50,11 @@ $(VENV)/bin/python:
 # what learning and looking need
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,viewer]'
+	touch $@
+
+# what the benchmarks compare with, beside everything
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
 # everything; OpenCV with windows last, because lerobot brings the build without

@@ -48,7 +48,7 @@ def learning_command(worlds: str, seeds: int) -> None:
 
 
 @cli.command("bus")
-@click.option("--frames", default=2000, show_default=True, type=click.IntRange(1), help="At 30 Hz, of each cell.")
+@click.option("--frames", default=2000, show_default=True, type=click.IntRange(1, 5000), help="At 30 Hz, of each cell.")
 @click.option("--quick", is_flag=True, help="Two cells, 200 frames each.")
 def bus_command(frames: int, quick: bool) -> None:
     """The bus beside bare pyzmq loops and dora-rs: latency at 30 Hz, frames per second at saturation."""

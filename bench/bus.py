@@ -97,8 +97,9 @@ def measure(size: tuple[int, int], subscribers: int, frames: int, rounds: int, s
 def _at_rate(loops: dict[str, Loop | dora_bus.DoraLoop], frames: int) -> dict[str, Any]:
     for loop in loops.values():
         loop.run(Phase(0, RATE_HZ, 30))  # warm
+    phases = [Phase(1, RATE_HZ, frames, offset_s=turn / len(loops) / RATE_HZ) for turn in range(len(loops))]
     with ThreadPoolExecutor(len(loops)) as pool:
-        results = dict(zip(loops, pool.map(lambda loop: loop.run(Phase(1, RATE_HZ, frames)), loops.values()), strict=True))
+        results = dict(zip(loops, pool.map(lambda loop, phase: loop.run(phase), loops.values(), phases), strict=True))
     found = {}
     for name, result in results.items():
         latencies = np.concatenate([sub["latency_ms"] for sub in result["subs"]])

@@ -55,12 +55,13 @@ class Setup(msgspec.Struct, frozen=True):
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """Frames to send: `frames` of them at `rate_hz`, or with rate 0 as many as go in `seconds`."""
+    """Frames to send: `frames` of them at `rate_hz`, or with rate 0 as many as go in `seconds`; the first after `offset_s`."""
 
     number: int
     rate_hz: float = 0.0
     frames: int = 0
     seconds: float = 0.0
+    offset_s: float = 0.0
 
 
 Send = Callable[[int, int, np.ndarray[Any, Any], bool], None]
@@ -75,6 +76,7 @@ def publish(setup: Setup, send: Send, pause: Callable[[float], None], drain: Cal
     sys.stdout.flush()
     for line in sys.stdin:
         phase = msgspec.json.decode(line, type=Phase)
+        pause(phase.offset_s)
         used, start_s, number, sending_ns = _cpu_s(), time.monotonic(), 0, 0
         while number < phase.frames or (not phase.frames and time.monotonic() - start_s < phase.seconds):
             if phase.rate_hz:

@@ -60,7 +60,11 @@ def _restart(restart: Restart) -> str:
 
 def _covers(graph: Graph, name: str, estimates: Mapping[str, Estimate]) -> str:
     speed = _bytes_per_s(graph, name, estimates)
-    return f", holds {(graph.nodes[name].ring_mb * MB) / speed:.0f} s at this run's rate" if speed else ""
+    return (
+        f", holds {(graph.nodes[name].ring_mb * MB) / speed:.0f} s at this run's rate"
+        if speed
+        else ", holds as long as its first messages will tell"
+    )
 
 
 def _bytes_per_s(graph: Graph, name: str, estimates: Mapping[str, Estimate]) -> float | None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nodes.runtime import Node
 
 LOOK_EVERY_S = 0.5
+MAX_GAPS = 10  # in one line
 CLOCK_KINDS = ("robot", "recorder")
 """Kinds that raise the alarm when the clock jumps; the others of the same machine only count it."""
 
@@ -31,12 +32,13 @@ class Health:
         for warning in self.bus.warnings():
             self.node.log.warning("%s", warning)
         self._inputs()
-        gaps, tails = self.bus.gaps(), self.bus.tails()
-        if gaps[self._gaps :]:
-            self.node.alarm("data_lost", "; ".join(map(tell_gap, gaps[self._gaps :])))
+        gaps, tails = self.bus.gaps(self._gaps), self.bus.tails()
+        if gaps:
+            more = f"; and {len(gaps) - MAX_GAPS} more" if len(gaps) > MAX_GAPS else ""
+            self.node.alarm("data_lost", "; ".join(map(tell_gap, gaps[:MAX_GAPS])) + more)
         for run in dict.fromkeys(tail.run for tail in tails[self._tails :]):
             self.node.log.warning("%s", tell_tails([tail for tail in tails if tail.run == run]))
-        self._gaps, self._tails = len(gaps), len(tails)
+        self._gaps, self._tails = self._gaps + len(gaps), len(tails)
         if self.bus.clock_jumps > self._jumps:
             self._jumps = self.bus.clock_jumps
             if self.node.wiring.kind in CLOCK_KINDS:

@@ -25,6 +25,7 @@ class Resume(NamedTuple):
 
 
 FROM_THE_START = Resume("", 0)
+MAX_RUNS = 4
 
 
 @dataclass
@@ -84,6 +85,8 @@ class Books:
         account = self._accounts.get(topic)
         if account is not None:
             account.told[run] = max(last_seq, account.told.get(run, -1))
+            if len(account.told) > MAX_RUNS:  # a publisher that makes up runs costs nothing
+                del account.told[next(iter(account.told))]
 
     def heard_end(self, topic: str, run: str, last_seq: int) -> None:
         """The publisher's last word: it published up to `last_seq` (-1: nothing) in `run`."""
@@ -117,9 +120,9 @@ class Books:
             for topic, a in self._accounts.items()
         }  # fmt: skip
 
-    def gaps(self) -> list[Gap]:
-        """Every hole in a reliable topic, in the order in which they were noticed."""
-        return list(self._gaps)
+    def gaps(self, since: int = 0) -> list[Gap]:
+        """Every hole in a reliable topic, in the order in which they were noticed, from the `since`th on."""
+        return self._gaps[since:]
 
     def newest_ns(self) -> dict[str, int]:
         """Topic to when its newest message was sent, wall clock."""

@@ -35,7 +35,7 @@ from protocol.wiring import Wiring
 
 NO_ARRAYS: Mapping[str, Array] = {}
 MAX_TEXT = 500
-MAX_TOLD = 20  # gaps and tails in a heartbeat; `gaps` and `tails` have all
+MAX_TOLD = 100  # gaps and tails in a heartbeat; `gaps` and `tails` have all
 JUMP_NS = NS_PER_S // 2
 WAIT_FOR_ROOM_S = 0.05
 
@@ -227,7 +227,7 @@ class Bus:
                 refused=dict(self.refused),
                 loop_age_s=(self.clock.mono_ns() - self._last_next_ns) / NS_PER_S,
                 queue_bytes=self.inbox.reliable_bytes,
-                gaps=self.books.gaps()[-MAX_TOLD:],
+                gaps=self.books.gaps(-MAX_TOLD),
                 tails=self.books.tails()[-MAX_TOLD:],
                 silent=self._thread.subscribing.silent(),
                 clock_jumps=self.clock_jumps,
@@ -275,10 +275,10 @@ class Bus:
             raise BusClosed("the bus is closed")
         return None
 
-    def gaps(self) -> list[Gap]:
-        """Every hole in the reliable topics this node takes."""
+    def gaps(self, since: int = 0) -> list[Gap]:
+        """Every hole in the reliable topics this node takes, in the order in which they were noticed, from the `since`th on."""
         with self.lock:
-            return self.books.gaps()
+            return self.books.gaps(since)
 
     def inputs_ended(self) -> bool:
         """Whether every input has said its final word and all it sent on the reliable lane has come."""

@@ -34,7 +34,7 @@ AWAY_S = 0.05
 """After so long without a turn by the node's thread, this one takes over."""
 PUBLISH_TURN_NS = 10_000_000
 MAX_WAITING_REQUESTS = 256
-REBIND_S = 5.0
+REBIND_S = 1.0
 
 Source = tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]
 

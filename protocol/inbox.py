@@ -19,7 +19,7 @@ class Taken(msgspec.Struct, frozen=True):
     peer: str
     index: int
     message: Message
-    nbytes: int = 0
+    nbytes: int
 
 
 class Inbox:

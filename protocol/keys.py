@@ -170,7 +170,7 @@ def listing(folder: Path) -> Listing:
 
 
 def has_allow_list(folder: Path) -> bool:
-    """Whether somebody has ever said who may connect."""
+    """Whether there is a list of who may connect; one that is empty lets nobody in but the graph's own nodes."""
     return (folder / ALLOWED).is_dir()
 
 

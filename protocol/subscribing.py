@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from protocol.bus import Bus
     from protocol.guarding import Guard
 
-SILENT_NS = 3 * NS_PER_S  # three heartbeats
+SILENT_NS = 5 * NS_PER_S // 2  # so that three heartbeats that do not come are noticed when the third is due
 DRIFT = 4096
 ACK_EVERY = 64
 ACK_BYTES = 2 << 20

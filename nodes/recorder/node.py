@@ -36,7 +36,8 @@ class RecorderNode(Node):
             if not resume:
                 ours.unlink(missing_ok=True)
             raise NodeError(str(error), error.exit_code) from None
-        self._noted: set[m.Gap | m.Tail] = set()
+        self._noted_gaps = 0
+        self._noted_tails: set[m.Tail] = set()
         self._retained = False
         self.log.info("recording session %s in %s%s", name, path, ", going on after a restart" if resume else "")
 
@@ -63,14 +64,12 @@ class RecorderNode(Node):
     def _note_losses(self) -> None:
         """Write down what never came, and whose end is not known."""
         assert self.core is not None
-        for loss in (*self.bus.gaps(), *self.bus.tails()):
-            if loss in self._noted:
-                continue
-            if isinstance(loss, m.Gap):
-                self.core.note_gap(loss)
-            elif not self.core.note_tail(loss):
-                continue  # the bus knows of it before its messages are handled
-            self._noted.add(loss)
+        for gap in self.bus.gaps(self._noted_gaps):
+            self.core.note_gap(gap)
+            self._noted_gaps += 1
+        for tail in self.bus.tails():  # the bus knows of them before their last messages are handled: then later
+            if tail not in self._noted_tails and self.core.note_tail(tail):
+                self._noted_tails.add(tail)
 
     def _take(self, message: m.Message) -> None:
         assert self.core is not None

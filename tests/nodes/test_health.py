@@ -20,8 +20,8 @@ class Bus:
         said, self.seen["warnings"] = self.seen["warnings"], []
         return said
 
-    def gaps(self) -> list[Gap]:
-        return list(self.seen["gaps"])
+    def gaps(self, since: int = 0) -> list[Gap]:
+        return self.seen["gaps"][since:]
 
     def tails(self) -> list[Tail]:
         return list(self.seen["tails"])

@@ -14,7 +14,7 @@ def test_control_first_then_reliable_then_latest_by_arrival(make: Make) -> None:
     latest = [make("metrics", m.Metrics(values={})), make("frame", m.Frame())]
     for message in latest:
         inbox.put_latest(message, 1)
-    reliable = [Taken("r", n, make("action", m.Frame(), seq=n)) for n in range(2)]
+    reliable = [Taken("r", n, make("action", m.Frame(), seq=n), 5) for n in range(2)]
     for taken in reliable:
         inbox.put_reliable(taken)
     request = ControlRequest("stop", {}, "me", lambda payload: None)
@@ -33,7 +33,7 @@ def test_the_newest_win_and_the_others_are_counted(make: Make) -> None:
 def test_what_was_never_taken_is_told(make: Make) -> None:
     inbox = Inbox()
     inbox.put_latest(make("frame", m.Frame()), 1)
-    inbox.put_reliable(Taken("r", 0, make("action", m.Frame())))
+    inbox.put_reliable(Taken("r", 0, make("action", m.Frame()), 5))
     inbox.put_control(ControlRequest("x", {}, "me", lambda payload: None))
     assert sorted(message.kind for message in inbox.left_over()) == ["action", "frame"]
     assert inbox.control_waiting == 1
