@@ -150,7 +150,7 @@ def summarise(
         nodes={v.name: _node(v) for v in board.nodes.values()},
         notes=[
             *problems, *(f"{one} did not stop when asked and was ended" for one in forced),
-            *_troubles(board), *_ends_unknown(board), *_deaths(board),
+            *_unlisted(board), *_troubles(board), *_ends_unknown(board), *_deaths(board),
         ],
     )  # fmt: skip
 
@@ -234,6 +234,15 @@ def _gaps(board: Board) -> list[GapSeen]:
         for view in board.nodes.values()
         for gap in view.gaps.values()
     ]  # fmt: skip
+
+
+def _unlisted(board: Board) -> Iterator[str]:
+    """Heartbeats carry the newest gaps only: whose gaps came faster than that."""
+    for view in board.nodes.values():
+        lost = sum(count.lost for count in view.status.counts.values()) if view.status else 0
+        more = lost - sum(_missing(view).values())
+        if more > 0:
+            yield f"{view.name} lost {more} messages more than the gaps listed here tell; a session lists all gaps of its recorder"
 
 
 def _tails(board: Board) -> list[TailSeen]:
