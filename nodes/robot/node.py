@@ -4,6 +4,7 @@ import time
 from collections import deque
 from typing import Any, Literal
 
+from nodes.leftbehind import LeftBehind
 from nodes.robot.bodies import describe, frame_arrays
 from nodes.robot.config import DEFAULT_RATE_HZ, RobotConfig
 from nodes.robot.core import TOO_LATE, CommandGate, Rate
@@ -30,7 +31,7 @@ class RobotNode(Node):
         self.watchdog = Watchdog(watch, self._stop_driver, self._tell, self.bus.stop_requested)
         self.bus.urgent |= {"halt": self.watchdog.halt, "stop": lambda _: self.watchdog.wake()}
         self._to_log: deque[str] = deque()
-        self.episodes = Episodes(self.run_dir / f"place-{self.name}", self.publish)
+        self.episodes = Episodes(LeftBehind(self.run_dir / f"place-{self.name}", self.log), self.publish)
         self.progress = self.episodes.progress
         driver = self._make_driver()
         self.driver = Guard(driver, self.config.driver)
