@@ -7,7 +7,8 @@ import msgspec
 from nodes.robot.limits import Limit
 
 DEFAULT_RATE_HZ = 20.0
-PACED_SILENCE_S = 1.0
+SILENCE_S = 1.0
+NOT_REAL = ("toroidal_dot", "replay")
 
 
 class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,9 +20,10 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `episode_steps` (0: never), the run after `steps` (0: never).
 
     After `silence_s` without a valid command the robot takes the safe action once, is stopped, and stands
-    until commands come: 1 s when it is paced; in lockstep, where nothing moves between commands, it waits for
-    ever. An action that takes longer than `max_action_s` (as long as `silence_s`) is stopped. 0 is no limit.
-    `limits` are those of the numbers of its actions, by name.
+    until commands come: 1 s for a robot of your own, and for whatever is paced; the dot and a replay in lockstep
+    wait for ever. Where a person decides on each step of a robot of your own, say 0. An action, or a reset, that
+    takes longer than `max_action_s` (as long as `silence_s`) is stopped. 0 is no limit. `limits` are those of the
+    numbers of its actions, by name.
     """
 
     driver: str = "toroidal_dot"
@@ -49,7 +51,7 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def silence_limit_s(self) -> float:
         if self.silence_s is not None:
             return self.silence_s
-        return PACED_SILENCE_S if self.timing == "paced" else 0.0
+        return SILENCE_S if self.timing == "paced" or self.driver not in NOT_REAL else 0.0
 
     @property
     def action_limit_s(self) -> float:
@@ -57,9 +59,11 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def on_full(self) -> Literal["block", "count"]:
-        """A real robot never waits for its subscribers: it drops and counts. Simulation and replay wait."""
-        simulated = self.timing == "lockstep" or self.driver in ("toroidal_dot", "replay")
-        return "block" if simulated else "count"
+        """A real robot never waits for its subscribers: it drops and counts. The dot and a replay wait, in any timing.
+
+        A simulation of your own waits when its launch file says `on_full: block`.
+        """
+        return "block" if self.driver in NOT_REAL else "count"
 
     def problem(self) -> str:
         """What can be known to be wrong before anything is started; empty when nothing is."""

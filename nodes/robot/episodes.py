@@ -1,8 +1,8 @@
 """The episodes of a run: their numbers, their marks, and the file from which a restarted robot goes on."""
 
 from collections.abc import Callable
-from pathlib import Path
 
+from nodes.leftbehind import LeftBehind
 from nodes.robot.bodies import episode_mark
 from nodes.robot.core import Progress
 from nodes.robot.interface import PlayedStep
@@ -12,7 +12,7 @@ from protocol.messages import Body, MarkName
 class Episodes:
     """`progress` says where the run stands; `earlier` where an earlier process left off, (-1, 0) without one."""
 
-    def __init__(self, place: Path, publish: Callable[..., None]) -> None:
+    def __init__(self, place: LeftBehind, publish: Callable[..., None]) -> None:
         self._place, self._publish = place, publish
         self.earlier = self._read()
         self.progress = Progress(*self.earlier)
@@ -20,7 +20,7 @@ class Episodes:
     def begin(self, played: PlayedStep | None = None) -> None:
         """Begin an episode, and leave its number and the steps so far behind."""
         self.progress.begin()
-        self._place.write_text(f"{self.progress.episode} {self.progress.steps}")
+        self._place.write(f"{self.progress.episode} {self.progress.steps}")
         if played is not None and played.step is not None:
             self.progress.step = played.step
         self.mark("start", played=played)
@@ -37,7 +37,7 @@ class Episodes:
 
     def _read(self) -> tuple[int, int]:
         try:
-            episode, steps = self._place.read_text().split()
+            episode, steps = self._place.path.read_text().split()
             return int(episode), int(steps)
         except (OSError, ValueError):
             return -1, 0

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from typing import Any, Literal
 
+from nodes.leftbehind import LeftBehind
 from nodes.robot.bodies import describe, frame_arrays
 from nodes.robot.config import DEFAULT_RATE_HZ, RobotConfig
 from nodes.robot.core import TOO_LATE, CommandGate, Rate
@@ -30,7 +31,7 @@ class RobotNode(Node):
         self.watchdog = Watchdog(watch, self._stop_driver, self._tell, self.bus.stop_requested)
         self.bus.urgent |= {"halt": self.watchdog.halt, "stop": lambda _: self.watchdog.wake()}
         self._to_log: deque[str] = deque()
-        self.episodes = Episodes(self.run_dir / f"place-{self.name}", self.publish)
+        self.episodes = Episodes(LeftBehind(self.run_dir / f"place-{self.name}", self.log), self.publish)
         self.progress = self.episodes.progress
         driver = self._make_driver()
         self.driver = Guard(driver, self.config.driver)
@@ -45,7 +46,7 @@ class RobotNode(Node):
         self.space = self.safe.limits.space
         self.gate = CommandGate(self.space, self.safe.limits)
         self.statistics = Statistics(self.space)
-        self.phase: Literal["observe", "act", "ended"] = "observe"
+        self.phase: Literal["observe", "act", "reset", "ended"] = "observe"
         self.paused = False
         self.steps_allowed = 0
         self.late = 0
@@ -100,6 +101,8 @@ class RobotNode(Node):
             return MAX_WAIT_S
         if self.phase == "act":
             return self._act(now_s)
+        if self.phase == "reset":
+            return self._begin_again()
         wait_s = self.rate.wait_s(now_s)
         if wait_s > 0:
             return wait_s
@@ -134,6 +137,9 @@ class RobotNode(Node):
     def _act(self, now_s: float) -> float:
         """Execute the command of this step if it is there, or the safe action once waiting must end."""
         command = self.gate.take(self.bus.clock.mono_ns())
+        if command is not None and self._episode_over():
+            self._end_episode_when_due()  # it was left for the end of a silence
+            return 0.0
         if command is not None:
             self._done(self.safe.execute(command.action, command.by))
             return 0.0
@@ -177,16 +183,20 @@ class RobotNode(Node):
         self._end_episode_when_due()
 
     def _end_episode_when_due(self) -> None:
-        limit = self.config.episode_steps
         run_over = 0 < self.config.steps <= self.progress.steps
-        if not run_over and not 0 < limit <= self.progress.step:
+        if not run_over and not self._episode_over():
             return
+        if not run_over and self.watchdog.silent:
+            return  # a reset may move the robot: the episode ends when commands come again
         # the frame that the last action led to still belongs to this episode
         self._publish_frame(self.safe.observe(), last=True)
         if run_over:
             self._end("the number of steps asked for")
         else:
-            self._new_episode("end", f"{limit} steps")
+            self._new_episode("end", f"{self.config.episode_steps} steps")
+
+    def _episode_over(self) -> bool:
+        return 0 < self.config.episode_steps <= self.progress.step
 
     def _play(self) -> float:
         """Publish one recorded step."""
@@ -221,11 +231,17 @@ class RobotNode(Node):
         if mark != "end":
             self.episodes.mark(mark, reason)
         self.episodes.end(reason)
-        self.driver.reset()
         self._observation = None
         self.gate.clear()
-        self.phase = "observe"
-        self.episodes.begin()
+        self.phase = "reset"
+        self._begin_again()
+
+    def _begin_again(self) -> float:
+        """Reset the robot and begin the next episode; left for later while nothing may move."""
+        if self.safe.reset():
+            self.phase = "observe"
+            self.episodes.begin()
+        return 0.0
 
     def _end(self, reason: str) -> None:
         self.episodes.end(reason)

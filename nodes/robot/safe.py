@@ -24,6 +24,13 @@ class SafeDriver:
         with self._watchdog.doing("observe"):
             return self._driver.observe()
 
+    def reset(self) -> bool:
+        """Move to where an episode begins; False when nothing may move now."""
+        with self._watchdog.moving("reset") as may:
+            if may:
+                self._driver.reset()
+            return may
+
     def execute(self, action: Action, by: str) -> ActionTaken | None:
         """What was done: the action as far as the limits of rate allow it; None when the robot was stopped before."""
         now_s = time.monotonic()

@@ -19,6 +19,9 @@ AGAIN_S = 0.1
 STOP_S = 2.0
 HALTED = "halted"
 
+MOVES = ("execute", "reset")
+"""What moves the robot: until it has ended, a stop is said again."""
+
 Overdue = Literal["silent", "stuck"]
 Tell = Callable[[str, str, bool], None]
 """An alarm: name, text, whether it is on. Called from either thread; must not wait for anything."""
@@ -79,11 +82,11 @@ class Watch:
     def words(self, what: Overdue) -> str:
         if what == "silent":
             return f"no valid command for {self.silence_s:g} s: the robot is stopped, and goes on when commands come"
-        hint = "; give it more with max_action_s" if self.doing == "execute" else ""
+        hint = "; give it more with max_action_s" if self.doing in MOVES else ""
         return f"the robot's {self.doing or 'node'} has taken more than {self._limit_s():g} s: it is stopped{hint}"
 
     def _limit_s(self) -> float:
-        return self.action_s if self.doing == "execute" else self.silence_s
+        return self.action_s if self.doing in MOVES else self.silence_s
 
 
 class Watchdog(threading.Thread):
@@ -147,13 +150,13 @@ class Watchdog(threading.Thread):
             for name in [*overdue, *(HALTED for _ in halts)]:
                 self.counts[name] += 1
             # an action may have begun in the moment of the stop: until it has ended the stop is said again
-            again = not halts and self.held and self._watch.doing == "execute" and now_s - self._last_stop_s >= AGAIN_S
+            again = not halts and self.held and self._watch.doing in MOVES and now_s - self._last_stop_s >= AGAIN_S
         if halts or ends or overdue or again:
             self.stop()
         self._tell_changes()
         with self._lock:
             self._unanswered += halts
-            stopped = again or self._watch.doing != "execute"
+            stopped = again or self._watch.doing not in MOVES
         if stopped:
             self._answer()
 
@@ -170,12 +173,12 @@ class Watchdog(threading.Thread):
             self._end()
 
     @contextmanager
-    def moving(self) -> Iterator[bool]:
-        """Inside, an action is executed; yields whether it may be."""
+    def moving(self, what: Literal["execute", "reset"] = "execute") -> Iterator[bool]:
+        """Inside, the robot moves; yields whether it may."""
         with self._lock:
             may = not self.held
             if may:
-                self._watch.begin("execute", time.monotonic())
+                self._watch.begin(what, time.monotonic())
         try:
             yield may
         finally:

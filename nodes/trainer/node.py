@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nodes.leftbehind import LeftBehind
 from nodes.runtime import MAX_WAIT_S, Node, NodeError, content_of
 from nodes.trainer import taken
 from nodes.trainer.config import TrainerConfig
@@ -34,7 +35,7 @@ class TrainerNode(Node):
 
         self.core: TrainerCore | None = None
         self.checkpoints = self.run_dir / "checkpoints"
-        self._taken_file = self.run_dir / f"taken-{self.name}.json"
+        self._taken_file = LeftBehind(self.run_dir / f"taken-{self.name}.json", self.log)
         self.paused = False
         self.version = 0
         self.first_frame_s: float | None = None
@@ -47,7 +48,7 @@ class TrainerNode(Node):
         self._counted = (0.0, 0)
 
     def resume(self) -> Mapping[str, Resume]:
-        return taken.load(self._taken_file)
+        return taken.load(self._taken_file.path)
 
     # -- what comes -------------------------------------------------------------------------------
 

@@ -8,14 +8,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from nodes.leftbehind import LeftBehind
 from protocol.books import Resume
 
 
-def save(path: Path, handled: Mapping[str, tuple[str, int]]) -> None:
-    """Topic to (run, last number); whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(handled))
-    part.replace(path)
+def save(file: LeftBehind, handled: Mapping[str, tuple[str, int]]) -> None:
+    """Topic to (run, last number)."""
+    file.write(json.dumps(handled))
 
 
 def load(path: Path) -> dict[str, Resume]:

@@ -63,7 +63,7 @@ class Wheels(Arm):
     def __init__(self, options: dict[str, object], seed: int) -> None:
         super().__init__(options, seed)
         self.told: list[str] = []
-        self.calls = {"execute": 0, "observe": 0}
+        self.calls = {"execute": 0, "observe": 0, "reset": 0}
         self.released = threading.Event()
         self.inside = threading.Event()
 
@@ -78,6 +78,7 @@ class Wheels(Arm):
 
     def reset(self) -> None:
         self._note("reset")
+        self._maybe_hang("reset")
 
     def stop(self) -> None:
         self._note("stop")

@@ -119,10 +119,18 @@ def test_a_config_that_cannot_be(wrong: dict[str, Any]) -> None:
         msgspec.convert(wrong, RobotConfig)
 
 
+@pytest.mark.parametrize("timing", ["lockstep", "paced"])
+@pytest.mark.parametrize(("driver", "on_full"), [("toroidal_dot", "block"), ("replay", "block"), ("my.wheels:Wheels", "count")])
+def test_a_real_robot_never_waits_for_its_subscribers(driver: str, timing: Any, on_full: str) -> None:
+    assert RobotConfig(driver=driver, timing=timing).on_full == on_full
+
+
 def test_defaults_are_safe_where_a_robot_moves_by_itself() -> None:
-    paced, lockstep = RobotConfig(timing="paced"), RobotConfig()
+    paced, lockstep, own = RobotConfig(timing="paced"), RobotConfig(), RobotConfig(driver="my.wheels:Wheels")
     assert (paced.silence_limit_s, paced.action_limit_s) == (1.0, 1.0)
     assert (lockstep.silence_limit_s, lockstep.action_limit_s) == (0.0, 0.0)
+    assert (own.timing, own.silence_limit_s, own.action_limit_s) == ("lockstep", 1.0, 1.0)
+    assert RobotConfig(driver="my.wheels:Wheels", silence_s=0).silence_limit_s == 0.0
     assert RobotConfig(silence_s=3.0).action_limit_s == 3.0
     assert RobotConfig(silence_s=3.0, max_action_s=9.0).action_limit_s == 9.0
     # what a launch file says survives the trip through the wiring file

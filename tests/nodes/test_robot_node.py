@@ -144,6 +144,15 @@ def test_a_restarted_robot_goes_on_counting_episodes(robot: Any) -> None:
     assert again.bus.places("episode") == [("start", 1, 0)]
 
 
+def test_a_robot_goes_on_when_its_place_cannot_be_written(robot: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / ".place-node.part").mkdir()
+    made = robot(episode_steps=1)
+    for _ in range(8):
+        made.tick()
+    assert made.progress.episode >= 2
+    assert caplog.text.count("cannot be written") == 1
+
+
 def test_marks_of_a_person_begin_a_new_episode(robot: Any) -> None:
     made = robot()
     made.tick()

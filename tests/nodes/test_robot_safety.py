@@ -1,6 +1,7 @@
 """What keeps a robot safe: silence, limits, halts, the end; the node by hand, its watchdog's thread running."""
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def wheels(node: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.delitem(sys.modules, "drivers_for_tests", raising=False)
 
     def make(name: str = "Wheels", go: bool = True, options: dict[str, Any] | None = None, **config: Any) -> Any:
-        given = {"driver": f"drivers_for_tests:{name}", "rate_hz": 0.0, "options": options or {}, **config}
+        given = {"driver": f"drivers_for_tests:{name}", "rate_hz": 0.0, "silence_s": 0.0, "options": options or {}, **config}
         made = node(RobotNode, RobotConfig(**given), PREDICTOR)
         made.told = made.driver._driver.told
         if go:
@@ -103,7 +104,7 @@ def test_refused_commands_are_silence_too(wheels: Any, tell: Any, wait: Any) -> 
     assert made.gate.refused["too_late"] > 0
 
 
-def test_a_lockstep_robot_waits_for_a_person_unless_told_otherwise(wheels: Any, wait: Any) -> None:
+def test_a_lockstep_robot_waits_for_a_person_when_told_so(wheels: Any, wait: Any) -> None:
     patient = wheels()
     patient.tick()
     assert patient.tick() > MAX_WAIT_S
@@ -220,6 +221,46 @@ def test_a_robot_that_is_halted_before_the_run_begins_waits(wheels: Any) -> None
     assert made.bus.said["state"] == "paused"
     assert made.tick() == MAX_WAIT_S
     assert made.bus.of("frame") == []
+
+
+def test_a_halt_in_the_last_action_of_an_episode_leaves_the_reset_until_somebody_resumes(wheels: Any, tell: Any, wait: Any) -> None:
+    made = wheels(episode_steps=1, options={"blocks": "execute"})
+    made.tick()
+    tell(made)
+    inside, requests = made.driver._driver.inside, []
+    person = threading.Thread(target=lambda: (inside.wait(30), requests.append(halt(made))))
+    person.start()
+    made.tick()
+    person.join(30)
+    wait(lambda: requests[0]._answered.is_set(), "an answer")
+    for _ in range(3):
+        assert made.tick() == MAX_WAIT_S
+    assert "reset" not in made.told
+    assert made.bus.places("episode") == [("start", 0, 0), ("end", 0, 1)]
+    resume(made)
+    made.tick()
+    assert made.told[-1] == "reset"
+    assert made.bus.places("episode")[-1] == ("start", 1, 0)
+
+
+def test_an_episode_that_ends_in_silence_is_reset_when_commands_come(wheels: Any, tell: Any, wait: Any) -> None:
+    made = wheels(episode_steps=1, silence_s=0.05)
+    wait(lambda: made.tick() is not None and made._standing and made.phase == "act", "silence, and a frame to answer")
+    assert "reset" not in made.told
+    assert made.progress.step == 1
+    tell(made)
+    made.tick()
+    assert made.told[-1] == "reset"
+    assert moves(made) == ["go 0"], "the command was for an episode that is over"
+    assert made.bus.places("episode") == [("start", 0, 0), ("end", 0, 1), ("start", 1, 0)]
+
+
+def test_a_reset_that_hangs_is_stopped(wheels: Any) -> None:
+    made = wheels(options={"blocks": "reset"}, max_action_s=0.05)
+    made.do_reset({})
+    assert made.told == ["stop", "reset", "stop"]
+    assert made.bus.alarms() == [("stuck", True), ("stuck", False)]
+    assert made.bus.places("episode")[-1] == ("start", 1, 0)
 
 
 # -- the end --------------------------------------------------------------------------------------
