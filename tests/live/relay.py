@@ -34,7 +34,9 @@ class _Connection:
             while data := source.recv(CHUNK):
                 mode = self._relay.not_stalled()
                 self._deaf = self._deaf or (back and mode == "half_open")
-                if not (back and self._deaf):
+                if back and self._deaf:
+                    self._relay.dropped(len(data))
+                else:
                     sink.sendall(data)
         self.close()
 
@@ -50,7 +52,7 @@ class Relay:
 
     def __init__(self, target: int) -> None:
         self.target = target
-        self.cuts = self.held = self.connections_made = 0
+        self.cuts = self.held = self.dropped_bytes = self.connections_made = 0
         self._mode: Mode = "pass"
         self._changed = threading.Condition()
         self._connections: list[_Connection] = []
@@ -73,6 +75,11 @@ class Relay:
             self.held += self._mode == "stall"
             self._changed.wait_for(lambda: self._mode != "stall" or self._ended)
             return self._mode
+
+    def dropped(self, count: int) -> None:
+        """So many more bytes were thrown away."""
+        with self._changed:
+            self.dropped_bytes += count
 
     def _cut(self) -> None:
         for connection in self._connections:

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+import zmq
 
-from protocol import keys
+from protocol import control, keys
 
 from .conftest import PROJECT, SMALL, Bench, Run, check_law, wait_for
 
@@ -36,6 +38,15 @@ class Laptop:
         assert self._process is not None
         return f"view-{self._process.pid}" in self._run.status("robot").get("confirmed", ())
 
+    def received(self) -> dict[str, int]:
+        """How many messages its viewer has, by topic: its own heartbeat says so."""
+        assert self._process is not None
+        sockets = (str(socket.laddr) for socket in psutil.Process(self._process.pid).net_connections("unix"))
+        (place,) = {path for path in sockets if path.endswith("/control")}
+        with zmq.Context() as context:
+            status = control.ask(context, f"ipc://{place}", "status", {}, "a test", 10.0)["status"]
+        return {topic: count["received"] for topic, count in status["counts"].items() if count["received"]}
+
     def end(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -62,13 +73,15 @@ def test_a_run_over_tcp_with_a_key(bench: Bench, laptops: list[Laptop]) -> None:
     stranger.view()
     wait_for(friend.watches, "the friend watches")
     wait_for(lambda: f"toddle keys allow stranger '{stranger.key}'" in stranger.said(), "the stranger is told why it sees nothing")
-    assert not stranger.watches()
+    wait_for(lambda: "frame/robot" in friend.received(), "the friend has frames")
+    assert not stranger.watches() and stranger.received() == {}
     assert bench.toddle("keys", "revoke", "friend").returncode == 0
     wait_for(lambda: "does not let 'friend' in" in friend.said(), "the friend is cut off")
     wait_for(lambda: not friend.watches() and not run.status("robot").get("missing", ["?"]), "all others are back")
     assert run.status("robot")["refused"]["curve_stranger"] >= 1
     steps = run.status("robot")["last_seq"]["frame/robot"]
     wait_for(lambda: run.status("robot")["last_seq"]["frame/robot"] > steps + 50, "the run goes on")
+    assert stranger.received() == {}, "nor anything later"
     run.interrupt()
     code, output, summary = run.end()
     assert code == 0, output
