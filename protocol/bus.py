@@ -38,6 +38,7 @@ MAX_TEXT = 500
 MAX_TOLD = 100  # gaps and tails in a heartbeat; `gaps` and `tails` have all
 JUMP_NS = NS_PER_S // 2
 WAIT_FOR_ROOM_S = 0.05
+HEADER_ROOM = 512  # about what a header takes
 
 
 class Bus:
@@ -172,6 +173,8 @@ class Bus:
         """Number a message and send it; None when there is no room for it and it is to wait."""
         topic, row = self._topics.get(kind) or self._own_topic(kind)
         with self.lock:
+            if wait and self._blocks and kind in self.ring.kinds and not self._has_room(arrays) and self._may_wait():
+                return None
             seq = self._next_seq.get(topic, 0)
             envelope = Envelope(
                 topic=topic, source=self.wiring.name, run=self.run_id, seq=seq,
@@ -181,8 +184,6 @@ class Bus:
             parts = codec.encode_parts(row, envelope, body, arrays)
             nbytes = sum(map(len, parts))
             if kind in self.ring.kinds:
-                if wait and self._blocks and not self.ring.has_room(nbytes) and self._may_wait():
-                    return None
                 self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not self._blocks)
             self._thread.send(topic, parts)
             self._next_seq[topic] = seq + 1
@@ -194,6 +195,9 @@ class Bus:
         topic = f"{kind}/{self.wiring.name}"
         self._topics[kind] = topic, codec.row_to_publish(topic)
         return self._topics[kind]
+
+    def _has_room(self, arrays: Mapping[str, Array]) -> bool:
+        return self.ring.has_room(HEADER_ROOM + sum(array.nbytes for array in arrays.values()))
 
     def _may_wait(self) -> bool:
         """Not when this is a forced stop, nor in the thread that deals with what has come."""
