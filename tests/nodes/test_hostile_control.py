@@ -84,7 +84,7 @@ def each(node: Any, message: Any, dot_robot: m.Robot, image: Any, tmp_path: Path
             made.on_frame(message("frame", m.Frame(), image))
         elif kind == "recorder":
             made = node(RecorderNode, RecorderConfig(root=str(tmp_path / "sessions"), map_gb=0.1, min_free_gb=0.0))
-            made.bus.gaps = made.bus.tails = list
+            made.bus.gaps, made.bus.tails = (lambda since=0: []), list
         else:
             from nodes.trainer.node import TrainerNode
 

@@ -43,7 +43,7 @@ def make_node(node: Any, kind: str, folder: Path) -> Node:
         made = node(ViewerNode, ViewerConfig(window=False))
     elif kind == "recorder":
         made = node(RecorderNode, RecorderConfig(root=str(folder / "sessions"), map_gb=0.1, min_free_gb=0.0))
-        made.bus.gaps = made.bus.tails = list
+        made.bus.gaps, made.bus.tails = (lambda since=0: []), list
     else:
         from nodes.trainer.node import TrainerNode
 
