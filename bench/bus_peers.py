@@ -25,7 +25,7 @@ from protocol.messages import Frame, Message
 from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 
 ZERO_COPY_BYTES = 450 * 1024
-IN_FLIGHT_BYTES = 8 << 20
+IN_FLIGHT_BYTES = 16 << 20
 """On its way to one subscriber at most, in all loops."""
 DISTINCT = 8
 MOST_LATENCIES = 5000  # more would fill the pipe to the parent

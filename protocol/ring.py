@@ -14,7 +14,7 @@ import msgspec
 from protocol.codec import Buffer
 from protocol.topics import TOPICS
 
-WINDOW_BYTES = 8 << 20
+WINDOW_BYTES = 16 << 20
 WINDOW_MESSAGES = 512
 
 
