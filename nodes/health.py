@@ -36,8 +36,9 @@ class Health:
         if gaps:
             more = f"; and {len(gaps) - MAX_GAPS} more" if len(gaps) > MAX_GAPS else ""
             self.node.alarm("data_lost", "; ".join(map(tell_gap, gaps[:MAX_GAPS])) + more)
-        for run in dict.fromkeys(tail.run for tail in tails[self._tails :]):
-            self.node.log.warning("%s", tell_tails([tail for tail in tails if tail.run == run]))
+        new = tails[self._tails :]
+        for run in dict.fromkeys(tail.run for tail in new):
+            self.node.log.warning("%s", tell_tails([tail for tail in new if tail.run == run]))
         self._gaps, self._tails = self._gaps + len(gaps), len(tails)
         if self.bus.clock_jumps > self._jumps:
             self._jumps = self.bus.clock_jumps
