@@ -173,7 +173,7 @@ class Bus:
         """Number a message and send it; None when there is no room for it and it is to wait."""
         topic, row = self._topics.get(kind) or self._own_topic(kind)
         with self.lock:
-            if wait and self._blocks and kind in self.ring.kinds and not self._has_room(arrays) and self._may_wait():
+            if wait and self._blocks and kind in self.ring.kinds and not self._has_room(row, arrays) and self._may_wait():
                 return None
             seq = self._next_seq.get(topic, 0)
             envelope = Envelope(
@@ -196,8 +196,9 @@ class Bus:
         self._topics[kind] = topic, codec.row_to_publish(topic)
         return self._topics[kind]
 
-    def _has_room(self, arrays: Mapping[str, Array]) -> bool:
-        return self.ring.has_room(HEADER_ROOM + sum(array.nbytes for array in arrays.values()))
+    def _has_room(self, row: Topic, arrays: Mapping[str, Array]) -> bool:
+        nbytes = sum(array.nbytes for array in arrays.values())
+        return nbytes > row.max_bytes or self.ring.has_room(HEADER_ROOM + nbytes)  # too large a one is refused, not waited with
 
     def _may_wait(self) -> bool:
         """Not when this is a forced stop, nor in the thread that deals with what has come."""

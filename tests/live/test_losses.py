@@ -12,15 +12,16 @@ from typing import Any
 import psutil
 import pytest
 
+from protocol.ring import WINDOW_BYTES
 from protocol.sockets import LATEST_HWM
 from storage.reader import SessionReader
 
 from .conftest import PROJECT, Bench, Run, check_law, wait_for
 
 BIG = {"options": {"size": 224, "radius": 5, "step": 27}, "timing": "paced", "rate_hz": 50, "viewer": False}
-WINDOW_FRAMES = 56
-"""So many of these frames are on their way to a reliable subscriber before its publisher holds back."""
 FRAME_BYTES = 224 * 224 * 3
+WINDOW_FRAMES = WINDOW_BYTES // FRAME_BYTES + 1
+"""So many of these frames are on their way to a reliable subscriber before its publisher holds back."""
 SLACK_BYTES = 8 << 20
 """What any process' memory may move by while 300 frames, 45 MB, pass through it."""
 
