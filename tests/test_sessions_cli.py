@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from protocol import messages as m
 from storage.header import change_header
 from storage.writer import SessionWriter
-from toddle.sessions import complete_session, sessions
+from toddle.sessions.command import sessions
+from toddle.sessions.common import complete_session
 
 
 @pytest.fixture
@@ -144,5 +145,5 @@ def test_completion_knows_the_names(root):
 
 def test_help_needs_nothing_heavy():
     heavy = ("cv2", "lmdb", "numpy", "rich", "zstandard")
-    code = f"import sys; from toddle.sessions import sessions; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys; from toddle.sessions.command import sessions; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

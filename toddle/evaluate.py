@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toddle.attach import complete_run
-from toddle.sessions import complete_session
+from toddle.sessions.common import complete_session
 
 if TYPE_CHECKING:
     from nodes.trainer.evaluation import Row

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toddle.keys import complete_identity
-from toddle.sessions import complete_session
+from toddle.sessions.common import complete_session
 
 if TYPE_CHECKING:
     from protocol.wiring import Wiring

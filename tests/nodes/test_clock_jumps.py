@@ -24,7 +24,7 @@ from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 from storage.reader import SessionReader
 from storage.verify import verify
 from storage.writer import SessionWriter
-from toddle.sessions import sessions
+from toddle.sessions.command import sessions
 
 HOUR_S = 3600
 NAMES = {"robot": "robot", "pred": "predictor", "rec": "recorder"}

@@ -1,0 +1,1 @@
+"""`toddle sessions`: a file for each verb, or for a few that belong together."""

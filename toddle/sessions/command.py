@@ -1,0 +1,41 @@
+"""`toddle sessions`: what was recorded.
+
+toddle sessions import donkeycar ~/tub --name track --fps 20
+toddle sessions list
+toddle sessions info track --json
+toddle sessions verify track
+"""
+
+from typing import Any
+
+import click
+
+from toddle.lazy import Commands, LazyGroup
+
+COMMANDS: Commands = {
+    "list": ("toddle.sessions.list:list_sessions", "All sessions, oldest first."),
+    "info": ("toddle.sessions.info:info", "What a session holds."),
+    "verify": ("toddle.sessions.verify:verify", "Is every byte of a session what was written?"),
+    "import": ("toddle.sessions.imports:import_group", "Make sessions of recordings of other systems."),
+    "pin": ("toddle.sessions.keep:pin", "Keep a session from being deleted."),
+    "unpin": ("toddle.sessions.keep:unpin", "Let a session be deleted again."),
+    "delete": ("toddle.sessions.keep:delete", "Delete a session, whole."),
+}
+
+
+class Sessions(LazyGroup):
+    """Ends a StorageError of a command with its one line and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from storage.errors import StorageError
+
+        try:
+            return super().invoke(ctx)
+        except StorageError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Sessions, commands_by_name=COMMANDS)
+def sessions() -> None:
+    """List, check and import recorded sessions."""

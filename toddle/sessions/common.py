@@ -1,0 +1,58 @@
+"""What the verbs of `toddle sessions` share: their arguments, and how they say sizes, times and long lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from storage.info import SessionInfo
+
+MAX_LINES = 20  # of a list in the output; --json has all
+
+
+def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of sessions that begin with what was typed, for the shell."""
+    from storage.paths import session_names, sessions_root
+
+    return [CompletionItem(name) for name in session_names(sessions_root(ctx.params.get("root"))) if name.startswith(incomplete)]
+
+
+# eager, so that completion knows the root that was typed before the name
+root_option = click.option("--root", metavar="FOLDER", is_eager=True, help="Folder of sessions [TODDLE_SESSIONS or ./sessions].")
+name_argument = click.argument("name", metavar="NAME", shell_complete=complete_session)
+json_option = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+
+
+def find(root: str | None, name: str) -> Path:
+    from storage.paths import find_session, sessions_root
+
+    return find_session(sessions_root(root), name)
+
+
+def echo_json(value: object) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def cut(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], f"  and {len(lines) - MAX_LINES} more"]
+
+
+def state(info: SessionInfo) -> str:
+    return f"{info.state}, pinned" if info.pinned else info.state
+
+
+def size(count: int) -> str:
+    power = min((len(str(count)) - 1) // 3, 4)
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

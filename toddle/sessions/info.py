@@ -1,0 +1,77 @@
+"""`toddle sessions info`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from toddle.sessions.common import cut, duration, echo_json, find, json_option, name_argument, root_option, size, state
+
+if TYPE_CHECKING:
+    from protocol.messages import Gap
+    from storage.info import SessionInfo
+
+
+@click.command()
+@name_argument
+@root_option
+@json_option
+def info(name: str, root: str | None, as_json: bool) -> None:
+    """What session NAME (or the one at a path) holds."""
+    from storage.reader import SessionReader
+
+    with SessionReader(find(root, name)) as reader:
+        found = reader.info()
+    if as_json:
+        echo_json(found)
+    else:
+        click.echo("\n".join(_info_lines(found)))
+
+
+def _info_lines(info: SessionInfo) -> list[str]:
+    robot = info.robot
+    lines = [
+        f"{info.name}  {state(info)}",
+        f"  path      {info.path}",
+        f"  created   {info.created} by toddle {info.toddle}",
+        f"  holds     {info.frames} frames, {len(info.episodes)} episodes, {duration(info.duration_s)}; {info.events} events",
+        f"  size      {size(info.disk_bytes)} in {info.segments} segments, frames as {info.codecs.get('frame', '?')}",
+    ]
+    if robot is not None:
+        cameras = ", ".join(f"{camera.name} {camera.width}x{camera.height}" for camera in robot.cameras) or "no camera"
+        actions = f"{len(robot.actions.choices)} actions" if robot.actions.discrete else f"actions {', '.join(robot.actions.names)}"
+        lines.append(f"  robot     {robot.driver}: {cameras}; {actions}; {robot.rate_hz:g} Hz {robot.timing}")
+    if info.source:
+        lines.append("  source    " + ", ".join(f"{key} {value}" for key, value in info.source.items()))
+    if info.derived_from:
+        lines.append(f"  made of   {', '.join(info.derived_from)}")
+    for topic, row in info.topics.items():
+        missing = f", {row.missing} missing" if row.missing else ""
+        lines.append(f"  {topic:24} {row.count:8} messages {row.rate_hz:8.2f} Hz {size(row.bytes):>10}{missing}")
+    rows = [
+        f"  episode {row.episode:<5} steps {row.first_step} to {row.last_step}, {row.frames} frames, {row.actions} actions"
+        + (", held out" if row.held_out else "") + "".join(f", {mark.mark}" for mark in row.marks if mark.mark not in ("start", "end"))
+        for row in info.episodes
+    ]  # fmt: skip
+    jumps = [
+        f"  clock     of {jump.source} jumped {_jump(jump.jump_s)}: times before and after it do not compare" for jump in info.clock_jumps
+    ]
+    gaps = [f"  gap       {gap.topic} {gap.first} to {gap.last} of run {gap.run} never came{_when(gap)}" for gap in info.gaps]
+    tails = [
+        f"  unknown   the end of {tail.topic} after {tail.last} of run {tail.run}: its publisher died without a last word"
+        for tail in info.tails
+    ]
+    return lines + cut(rows) + cut(jumps) + cut(gaps) + cut(tails)
+
+
+def _when(gap: Gap) -> str:
+    """Between which times a gap lies, as far as they are known."""
+    known = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ns / 1e9)) for ns in (gap.after_ns, gap.before_ns) if ns]
+    return f", {' to '.join(known)}" if known else ""
+
+
+def _jump(seconds: float) -> str:
+    size = duration(abs(seconds)) if abs(seconds) >= 60 else f"{abs(seconds):.1f} s"
+    return f"{size} {'ahead' if seconds > 0 else 'back'}"
