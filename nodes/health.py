@@ -22,7 +22,7 @@ class Health:
         self.node, self.bus = node, node.bus
         self._due_s = 0.0
         self._silent: set[str] = set()
-        self._gaps = self._tails = self._jumps = 0
+        self._gaps = self._tails = self._tails_before = self._jumps = 0
 
     def look(self, now_s: float) -> None:
         """To be called often; looks twice a second."""
@@ -36,15 +36,22 @@ class Health:
         if gaps:
             more = f"; and {len(gaps) - MAX_GAPS} more" if len(gaps) > MAX_GAPS else ""
             self.node.alarm("data_lost", "; ".join(map(tell_gap, gaps[:MAX_GAPS])) + more)
-        new = tails[self._tails :]
-        for run in dict.fromkeys(tail.run for tail in new):
-            self.node.log.warning("%s", tell_tails([tail for tail in new if tail.run == run]))
-        self._gaps, self._tails = self._gaps + len(gaps), len(tails)
+        self._gaps += len(gaps)
+        self._tell_tails(tails)
         if self.bus.clock_jumps > self._jumps:
             self._jumps = self.bus.clock_jumps
             if self.node.wiring.kind in CLOCK_KINDS:
                 jump = f"the clock of this machine jumped by {self.bus.clock_jump_s:+.1f} s"
                 self.node.alarm("clock_jump", f"{jump}: numbers keep the order, wall clock times before and after do not compare")
+
+    def _tell_tails(self, tails: list[Tail]) -> None:
+        """Those of one death come one after the other: told when a look finds no more than the look before."""
+        if len(tails) == self._tails_before:
+            new = tails[self._tails :]
+            for run in dict.fromkeys(tail.run for tail in new):
+                self.node.log.warning("%s", tell_tails([tail for tail in new if tail.run == run]))
+            self._tails = len(tails)
+        self._tails_before = len(tails)
 
     def _inputs(self) -> None:
         silent = set(self.bus.silent())
