@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import zmq
 
+from nodes import process
 from protocol.bus import Bus
 from protocol.codec import DTYPES
 from protocol.messages import Frame, Message
@@ -312,4 +313,5 @@ def roles() -> Iterator[tuple[str, Callable[[Setup], None]]]:
 
 
 if __name__ == "__main__":
+    process.keep_memory()  # as every node does, and for all loops alike
     dict(roles())[sys.argv[1]](msgspec.json.decode(sys.argv[2], type=Setup))

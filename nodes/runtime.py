@@ -269,6 +269,7 @@ def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
     """Run one node from the wiring file named on the command line, and exit with its code."""
     process.show_stacks()
     process.die_with_parent()
+    process.keep_memory()
     if len(sys.argv) != 2:
         sys.stderr.write("give the wiring file that `toddle launch` has written\n")
         sys.exit(EXIT_BAD_CONFIG)

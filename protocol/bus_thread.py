@@ -153,12 +153,13 @@ class BusThread(threading.Thread):
 
     def send(self, topic: str, parts: list[Buffer]) -> None:
         """A message that has just been published; `bus.lock` is held."""
-        self.publishing.send_latest(topic, parts)
+        if self.publishing.send_latest(topic, parts):
+            self._look_again(self.publishing.xpub)
         self.publishing.feed_readers()
         if sockets.readable(self.publishing.router):  # acknowledgements: at full speed they wait for nobody's turn
             sockets.drain(self.publishing.router, self.publishing.on_reader, self.bus.refuse)
             self.publishing.feed_readers()
-        self._look_again(self.publishing.router, self.publishing.xpub)
+            self._look_again(self.publishing.router)
 
     def handled(self, item: Taken) -> None:
         """The node is done with a message; `bus.lock` is held."""
@@ -215,9 +216,8 @@ class BusThread(threading.Thread):
         places = self._sources if self._more else [fd for fd in ready if fd in self._sources]
         self._more = self.subscribing.touched = False
         for socket, take in [self._sources[fd] for fd in places]:
-            if sockets.readable(socket):
-                left = sockets.drain(socket, take, self.bus.refuse)
-                self._more |= left or socket not in self._listening  # the others answer what they are asked
+            taken = sockets.drain(socket, take, self.bus.refuse)
+            self._more |= taken == sockets.DRAIN_MESSAGES or (taken > 0 and socket not in self._listening)  # the others answer
         self._more |= self.publishing.feed_readers() or self.subscribing.touched
 
     def _list_sources(self) -> None:

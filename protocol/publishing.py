@@ -58,12 +58,14 @@ class Publishing:
 
     # -- latest lane ------------------------------------------------------------------------------
 
-    def send_latest(self, topic: str, parts: list[Buffer]) -> None:
-        """To all who have subscribed; dropped for those whose queue is full."""
+    def send_latest(self, topic: str, parts: list[Buffer]) -> bool:
+        """To all who have subscribed, dropped for those whose queue is full; whether there is anybody."""
         if topic in self._kept:
             self._newest[topic] = parts
-        if topic in self._wanted or any(topic.startswith(prefix) for prefix in self._prefixes):
+        wanted = topic in self._wanted or any(topic.startswith(prefix) for prefix in self._prefixes)
+        if wanted:
             sockets.send(self.xpub, parts)
+        return wanted
 
     def on_subscription(self, parts: list[memoryview]) -> None:
         """`\\x01topic` or `\\x00topic` from the XPUB."""

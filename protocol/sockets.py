@@ -115,11 +115,11 @@ def readable(socket: zmq.Socket[Any]) -> bool:
     return bool(int(_get(socket, _EVENTS)) & _POLLIN)
 
 
-def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[Reason], None]) -> bool:
-    """Take what a socket holds; what is no message goes to `refuse` by its reason and is passed over. Whether there may be more."""
-    for _ in range(DRAIN_MESSAGES):
+def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[Reason], None]) -> int:
+    """Take what a socket holds, at most DRAIN_MESSAGES; what is no message goes to `refuse` by its reason. How many there were."""
+    for taken in range(DRAIN_MESSAGES):
         if not readable(socket):  # cheaper than to ask for a message and be told that there is none
-            return False
+            return taken
         frame = _receive(socket, _NOBLOCK, False)
         parts = [frame.buffer]
         while frame.more:
@@ -129,7 +129,7 @@ def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], r
             handle(parts)
         except DecodeError as error:
             refuse(error.reason)
-    return True
+    return DRAIN_MESSAGES
 
 
 def refuse_open(endpoint: str, guarded: bool) -> None:

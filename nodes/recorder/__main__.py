@@ -1,8 +1,6 @@
-from nodes import process
 from nodes.recorder.config import RecorderConfig
 from nodes.recorder.node import RecorderNode
 from nodes.runtime import main
 
 if __name__ == "__main__":
-    process.keep_memory()
     main(RecorderNode, RecorderConfig)
