@@ -53,7 +53,7 @@ def learning_command(worlds: str, seeds: int) -> None:
 def bus_command(frames: int, quick: bool) -> None:
     """The bus beside bare pyzmq loops and dora-rs: latency at 30 Hz, frames per second at saturation."""
     cells = [((224, 224), 1), ((480, 640), 1)] if quick else list(itertools.product(bus.SIZES, (1, 4)))
-    sys.exit(0 if bus.bench(click.echo, RESULTS, cells, 200 if quick else frames, 3 if quick else 7) else 1)
+    sys.exit(0 if bus.bench(click.echo, RESULTS, cells, 200 if quick else frames, 3 if quick else 12) else 1)
 
 
 @cli.command("recorder")

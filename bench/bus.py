@@ -87,7 +87,7 @@ def measure(size: tuple[int, int], subscribers: int, frames: int, rounds: int, s
             loops["dora"] = dora_bus.DoraLoop(Setup(str(place), "", "", subscribers, height, width))
         try:
             slow = _at_rate(loops, frames)
-            fast = [{name: loop.run(Phase(100 + turn, seconds=seconds)) for name, loop in loops.items()} for turn in range(rounds)]
+            fast = [_turns(loops, Phase(100 + turn, seconds=seconds)) for turn in range(rounds)]
         finally:
             for loop in loops.values():
                 loop.end()
@@ -110,6 +110,14 @@ def _at_rate(loops: dict[str, Loop | dora_bus.DoraLoop], frames: int) -> dict[st
             "sub_cpu_ms": statistics.mean(sub["cpu_s"] for sub in result["subs"]) / result["sent"] * 1000,
         }  # fmt: skip
     return found
+
+
+def _turns(loops: dict[str, Loop | dora_bus.DoraLoop], phase: Phase) -> dict[str, Any]:
+    """One turn of each loop, another one first each time: who comes after a loop feels what it leaves behind."""
+    names = list(loops)
+    first = phase.number % len(names)
+    results = {name: loops[name].run(phase) for name in names[first:] + names[:first]}
+    return {name: results[name] for name in names}
 
 
 def _saturated(rounds: list[dict[str, Any]]) -> dict[str, Any]:
