@@ -58,11 +58,8 @@ class CameraMeter:
         self._still = _Still(image, place)
         self._hash = image_hash
 
-    def follow(self, image: Array, image_hash: int, place: Place, seconds: float, moved: bool) -> tuple[bool, bool]:
-        """The frame one step after the last one, `seconds` later; `moved`: something should have changed.
-
-        Whether it is identical to the last one, and whether it looks as the picture of the run did before that move.
-        """
+    def follow(self, image: Array, image_hash: int, place: Place, seconds: float, moved: bool) -> bool:
+        """The frame one step after the last one, `seconds` later; `moved`: something should have changed, and nothing did?"""
         duplicate, self._hash = image_hash == self._hash, image_hash
         if duplicate:
             self._duplicates.add(place)
@@ -77,7 +74,8 @@ class CameraMeter:
             self._still.frames += 1
             self._still.seconds += seconds * moved
             self._still.actions += moved
-        return duplicate, same and moved
+            self._still.until_s = place.at_s
+        return duplicate and moved
 
     def result(self) -> CameraQuality:
         self._end_run()
@@ -92,7 +90,7 @@ class CameraMeter:
         run, self._still = self._still, _Still()
         if run.place is None or run.actions < MIN_ACTIONS:
             return
-        found = Frozen(start=run.place, seconds=run.seconds, frames=run.frames, actions=run.actions)
+        found = Frozen(start=run.place, until_s=run.until_s, seconds=run.seconds, frames=run.frames, actions=run.actions)
         bisect.insort(self._frozen, found, key=lambda other: -other.seconds)
         del self._frozen[MAX_TOLD:]
 
@@ -118,7 +116,7 @@ class _Still:
     def __init__(self, image: Array | None = None, place: Place | None = None) -> None:
         self.image, self.place = image, place
         self.frames = 1
-        self.seconds = 0.0
+        self.until_s = self.seconds = 0.0
         self.actions = 0
 
 

@@ -33,21 +33,25 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     remarks: list[Finding]
 
 
-def judge(info: SessionInfo, quality: Quality | None, report: Report, limits: Limits) -> Verdict:
-    """The verdict on a session. `quality` is None where damage kept it from being measured."""
-    found = [*_damage(report)]
-    if quality is None:
-        found.append(Finding("unread", "nothing else was judged: its frames cannot be read", reason=False))
-    else:
-        found += [*_steps(quality, limits), *_gaps(info, quality, limits), *_times(info, quality, limits)]
-        for camera in quality.cameras:
-            found += _camera(camera, quality, limits)
-        found += [*_actions(quality, limits), *_episodes(info, limits), *_circumstances(info)]
+def judge(info: SessionInfo, quality: Quality, report: Report, limits: Limits) -> Verdict:
+    """The verdict on a session that can be read."""
+    found = [*_damage(report), *_steps(quality, limits), *_gaps(info, quality, limits), *_times(info, quality, limits)]
+    for camera in quality.cameras:
+        found += _camera(camera, quality, limits)
+    found += [*_actions(quality, limits), *_episodes(info, limits), *_circumstances(info)]
+    return _verdict(info.name, quality.transitions, found)
+
+
+def unreadable(report: Report) -> Verdict:
+    """The verdict on a session that is too damaged to be measured."""
+    left = Finding("not judged", "how good the rest is: it cannot be read to its end", reason=False)
+    return _verdict(report.session, 0, [*_damage(report), left])
+
+
+def _verdict(session: str, steps: int, found: list[Finding]) -> Verdict:
     reasons = [finding for finding in found if finding.reason]
-    return Verdict(
-        session=info.name, fit=not reasons, steps=quality.transitions if quality else 0, reasons=reasons,
-        remarks=[finding for finding in found if not finding.reason],
-    )  # fmt: skip
+    remarks = [finding for finding in found if not finding.reason]
+    return Verdict(session=session, fit=not reasons, steps=steps, reasons=reasons, remarks=remarks)
 
 
 def _damage(report: Report) -> Iterator[Finding]:
@@ -193,7 +197,7 @@ def _at(place: Place | None) -> str:
     if place is None:
         return ""
     words = [f"{name} {value}" for name, value in (("episode", place.episode), ("step", place.step)) if value is not None]
-    minutes, seconds = divmod(place.at_s, 60)
+    minutes, seconds = divmod(round(place.at_s, 1), 60)
     return " at " + ", ".join([*words, f"{int(minutes)}:{seconds:04.1f}"])
 
 

@@ -134,9 +134,8 @@ class Meter:
             self._see(camera, images[name], place)
             if follows and name in line.hashes:
                 seconds = max(message.envelope.mono_ns - line.mono_ns, 0) / NS_PER_S
-                duplicate, frozen = camera.follow(images[name], hashes[name], place, seconds, self._moves(action))
-                self._fault("duplicate", place, duplicate)
-                self._fault("frozen", place, frozen)
+                unchanged = camera.follow(images[name], hashes[name], place, seconds, self._moves(action))
+                self._fault("unchanged", place, unchanged)
             elif not again:
                 camera.begin(images[name], hashes[name], place)
         line.frame(message.envelope, hashes)

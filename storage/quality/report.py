@@ -40,9 +40,10 @@ class TopicQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of frames that look the same: `seconds` and `actions` are those in which the robot was told to move."""
+    """A run of frames that look the same, until `until_s`: `seconds` and `actions` are those in which the robot was told to move."""
 
     start: Place
+    until_s: float
     seconds: float
     frames: int
     actions: int

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 Way = Literal["sum", "max", "min"]
 FloatArray = NDArray[np.float64]
 
-BINS = 600
-START_S = 1.0  # width of a bin of a short session
+BINS = 1024
+START_S = 0.1  # width of a bin of a short session
 _START: dict[str, float] = {"sum": 0.0, "max": -np.inf, "min": np.inf}
 _JOIN: dict[str, Callable[[Any, Any], Any]] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
@@ -30,7 +30,7 @@ class Timeline:
     def add(self, name: str, at_s: float, value: float = 1.0, way: Way = "sum") -> None:
         """Count `value` at `at_s` (>= 0) into a series; a series keeps the way of its first value."""
         while at_s >= BINS * self.width_s:
-            self._widen()
+            self.widen()
         if name not in self.series:
             self.series[name] = np.full(BINS, _START[way])
             self._ways[name] = way
@@ -47,8 +47,8 @@ class Timeline:
         """All series whose names begin with `prefix`, by the rest of their names."""
         return {name.removeprefix(prefix): self.get(name) for name in sorted(self.series) if name.startswith(prefix)}
 
-    def _widen(self) -> None:
-        """Two neighbours become one."""
+    def widen(self) -> None:
+        """Two neighbouring bins become one."""
         self.width_s *= 2
         self.used = -(-self.used // 2)
         for name, row in self.series.items():
