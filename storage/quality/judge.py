@@ -74,6 +74,10 @@ def _steps(quality: Quality, limits: Limits) -> Iterator[Finding]:
     if quality.transitions and quality.repeated > MANY_REPEATED * quality.transitions:
         text = f"{_of(quality.repeated, quality.transitions)} transitions are identical to an earlier one"
         yield Finding("repeated", text, reason=False)
+    if quality.holes.count:
+        text = f"steps are missing inside episodes in {quality.holes.count} places{_first(quality.holes.first)}"
+        yield Finding("holes", text, reason=False)
+    yield from _share("no action", "frames have no action before the next one", quality.no_action, quality.frames, None)
     if quality.shown_again:
         text = f"{quality.shown_again} frames show a step that was shown before: nobody had answered"
         yield Finding("shown again", text, reason=False)

@@ -17,7 +17,7 @@ import numpy as np
 from protocol.clock import NS_PER_S
 from protocol.messages import ActionTaken, Array, Control, Envelope, EpisodeMark, Frame, Message, Robot
 from storage.quality.actions import ActionMeter
-from storage.quality.cameras import CameraMeter
+from storage.quality.cameras import CameraMeter, Counter
 from storage.quality.intervals import IntervalMeter
 from storage.quality.report import Place, Quality, TopicQuality
 from storage.quality.timeline import Timeline
@@ -43,6 +43,7 @@ class Meter:
         self._actions = ActionMeter(robot)
         self._lines: dict[str, _Line] = {}
         self._known = _Known()
+        self._holes, self._no_action = Counter(), Counter()
         self._events = self._frames = self._transitions = self._repeated = self._shown_again = 0
 
     def add(self, event: Event) -> None:
@@ -79,8 +80,8 @@ class Meter:
         }  # fmt: skip
         return Quality(
             events=self._events, seconds=self._clock.now_s, frames=self._frames, transitions=self._transitions,
-            repeated=self._repeated, shown_again=self._shown_again, topics=topics,
-            cameras=[camera.result() for _, camera in sorted(self._cameras.items())], actions=self._actions.result(),
+            repeated=self._repeated, shown_again=self._shown_again, holes=self._holes.result(), no_action=self._no_action.result(),
+            topics=topics, cameras=[camera.result() for _, camera in sorted(self._cameras.items())], actions=self._actions.result(),
         )  # fmt: skip
 
     def _interval_meter(self, topic: str) -> IntervalMeter:
@@ -119,13 +120,17 @@ class Meter:
             self.timeline.add("interval/max", place.at_s, interval_ns / NS_PER_S, "max")
         if place.episode is not None:
             self.timeline.add("episode", place.at_s, place.episode, "max")
-        images = {name.removeprefix(IMAGE): image for name, image in message.arrays.items() if _is_picture(name, image)}
+        images = images_of(message)
         hashes = {name: crc32c.crc32c(image.reshape(-1).data) for name, image in images.items()}
         follows = line.follows(message.envelope)
         action = line.action if follows else None
         if action is not None:
             self._transitions += 1
             self._repeated += self._known.add(line.hashes, action, hashes)
+        elif follows:
+            self._no_action.add(place)
+        elif line.skipped(message.envelope):
+            self._holes.add(place)
         for name in {camera.name for camera in (self.robot.cameras if self.robot else [])} | set(images):
             camera = self._cameras.setdefault((message.topic, name), CameraMeter(message.topic, name))
             if name not in images:
@@ -207,6 +212,11 @@ class _Line:
             return False
         return (envelope.run, envelope.episode, envelope.step) == (self.run, episode, step + 1)
 
+    def skipped(self, envelope: Envelope) -> bool:
+        """Whether steps of the same episode are missing before this one."""
+        episode, step = self.place
+        return step is not None and envelope.step is not None and envelope.episode == episode and envelope.step > step + 1
+
     def frame(self, envelope: Envelope, hashes: dict[str, int]) -> None:
         self.run, self.place, self.mono_ns = envelope.run, (envelope.episode, envelope.step), envelope.mono_ns
         self.hashes, self.action = hashes, None
@@ -246,5 +256,10 @@ class _Known:
         return there
 
 
-def _is_picture(name: str, image: Array) -> bool:
-    return name.startswith(IMAGE) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0
+def images_of(message: Message) -> dict[str, Array]:
+    """A frame's pictures by camera; what is not [H, W, 3] uint8 is none."""
+    return {name.removeprefix(IMAGE): image for name, image in message.arrays.items() if name.startswith(IMAGE) and _is_picture(image)}
+
+
+def _is_picture(image: Array) -> bool:
+    return image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0

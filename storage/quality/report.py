@@ -115,7 +115,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     """A whole session.
 
     `transitions`: frame, action, next frame, all there and consecutive: what can be learned from. `repeated` of them are
-    identical to an earlier one. `shown_again`: frames of a step that was shown before (nobody had answered).
+    identical to an earlier one. `shown_again`: frames of a step that was shown before (nobody had answered). `holes`: places
+    inside an episode where steps are missing. `no_action`: frames that have a next frame, but no action before it.
     """
 
     events: int
@@ -124,6 +125,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     transitions: int
     repeated: int
     shown_again: int
+    holes: Count
+    no_action: Count
     topics: dict[str, TopicQuality]
     cameras: list[CameraQuality]
     actions: ActionQuality

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nodes.viewer import theme
+from nodes.viewer.labels import aside
 from nodes.viewer.theme import Colour
 from nodes.viewer.widgets import Brush, Rect, number
 from protocol.messages import Action
@@ -13,7 +14,7 @@ from storage.quality.intervals import seconds
 from storage.quality.measure import Meter
 from storage.quality.report import Quality
 from storage.quality.timeline import Timeline
-from toddle.sessions.charts import choice_colour, decades, dim, legend
+from toddle.sessions.charts import choice_colour, decades, dim
 from toddle.sessions.common import size
 
 LINES: tuple[Colour, ...] = (theme.BLUE, theme.AMBER, theme.TEAL, theme.PINK, theme.YELLOW, theme.RED)
@@ -71,7 +72,7 @@ def draw_intervals(brush: Brush, rect: Rect, seen: Seen) -> None:
         if x - half > last and x + half < area.right:
             brush.text(ms(value), x, area.bottom + brush.px(10), theme.SMALL - 1, theme.FAINT, align="middle")
             last = x + half + brush.px(6)
-    legend(brush, rect, [("counts and times are logarithmic", theme.BLUE)])
+    aside(brush, rect, "counts and times are logarithmic")
     return None
 
 
@@ -88,7 +89,8 @@ def draw_actions(brush: Brush, rect: Rect, seen: Seen) -> None:
     for index, taken in enumerate(actions.choices[:fit]):
         told = f"{taken.count:,}  {100 * taken.count / actions.count:.1f} %"
         area = _row(brush, Rect(room.x, room.y + index * height, room.w, height), named(taken.action), told)
-        brush.fill(Rect(area.x, area.y, max(1, round(area.w * taken.count / most)), area.h), choice_colour(index))
+        if taken.count:
+            brush.fill(Rect(area.x, area.y, max(1, round(area.w * taken.count / most)), area.h), choice_colour(index))
     for index, row in enumerate(actions.dimensions[:fit]):
         told = f"{number(row.min, 2)} to {number(row.max, 2)}"
         area = _row(brush, Rect(room.x, room.y + index * height, room.w, height), row.name, told)
@@ -106,7 +108,7 @@ def draw_actions(brush: Brush, rect: Rect, seen: Seen) -> None:
 
 def _row(brush: Brush, rect: Rect, name: str, told: str) -> Rect:
     """A name at the left, figures at the right; the room between them."""
-    name_w, told_w = brush.px(84), brush.px(88)
+    name_w, told_w = brush.px(84), brush.px(108)
     brush.text(name, rect.x, rect.y + rect.h / 2, theme.SMALL, theme.TEXT, width=name_w)
     brush.text(told, rect.right, rect.y + rect.h / 2, theme.SMALL, theme.MUTED, align="right", width=told_w)
     return Rect(rect.x + name_w + brush.px(6), rect.y + brush.px(3), rect.w - name_w - told_w - brush.px(12), rect.h - brush.px(6))
