@@ -221,7 +221,7 @@ def test_dark_and_saturated_frames(maker, tmp_path, what, level):
     def image(step: int) -> np.ndarray | None:
         if step not in range(100, 110):
             return None
-        picture = np.clip(maker.rng.normal(level, 6, (H, W, 3)), 0, 255).astype(np.uint8)
+        picture = np.clip(maker.rng.normal(level, 6, (2 * H, 2 * W, 3)), 0, 255).astype(np.uint8)
         picture[3, 7] = 255 - picture[3, 7]  # a broken pixel changes nothing
         return picture
 
