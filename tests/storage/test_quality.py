@@ -338,6 +338,17 @@ def test_a_step_that_is_shown_again_is_no_duplicate(maker):
     assert quality.topics["frame/robot"].intervals.count == 5, "not to the frames that were shown again"
 
 
+def test_a_step_that_is_shown_again_does_not_hide_a_frozen_camera(maker):
+    still = maker.picture()
+    for step in range(20):
+        for _ in range(2 if step == 9 else 1):
+            maker.frame(0, step, still)
+            maker.time_s += 0.1
+        maker.action(0, step)
+    [camera] = maker.quality().cameras
+    assert [(run.start.step, run.actions) for run in camera.frozen] == [(0, 19)]
+
+
 def test_identical_transitions_are_counted(maker):
     pictures = [maker.picture() for _ in range(4)]
     maker.walk(0, 9, lambda step: pictures[step % 4])  # step 4 to 5 is 0 to 1 again, and so on
@@ -428,10 +439,11 @@ def test_pictures_that_are_none_are_missing(maker):
 
 def test_two_runs_are_one_time_without_what_lies_between(maker):
     maker.walk(0, 11)
-    maker.run, maker.time_s, maker.seq = "r2", 3600.0, {}
+    maker.run, maker.time_s = "r2", 3600.0  # and its numbers happen to go on, as for a recorder that came late
     maker.walk(1, 11)
     quality = maker.quality()
     assert quality.seconds == pytest.approx(2.0)
+    assert quality.topics["episode/robot"].intervals.max_s == pytest.approx(1.0)
     assert quality.topics["frame/robot"].intervals.max_s == pytest.approx(0.1)
 
 
