@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from nodes.viewer import theme
-from nodes.viewer.state import ViewState
 from nodes.viewer.theme import Colour
 from nodes.viewer.widgets import Brush, Rect
 from protocol.messages import Action
 from worldmodel.canvas import action_colour
+from worldmodel.spec import ActionSpace
 
 
 def action_label(action: Action) -> str:
@@ -36,9 +36,8 @@ def aside(brush: Brush, rect: Rect, text: str) -> None:
     brush.text(text, rect.right - brush.px(theme.PAD), y, theme.SMALL, theme.MUTED, align="right")
 
 
-def swatch(brush: Brush, x: int, y: float, action: Action, state: ViewState) -> int:
+def swatch(brush: Brush, x: int, y: float, action: Action, space: ActionSpace | None) -> int:
     """The action's colours as in the history's bars; returns the pixels taken."""
-    space = state.space
     if space is None or any(name not in action for name in space.names):
         return 0
     colours = action_colour(np.asarray([action[name] for name in space.names], dtype=np.float32), space)

@@ -30,7 +30,7 @@ def draw_now(brush: Brush, rect: Rect, state: ViewState) -> None:
     taken = state.action_after(before) if before is not None else None
     y = room.bottom - caption_h / 2 + brush.px(4)
     if taken is not None:
-        x = room.x + swatch(brush, room.x, y, taken.action, state)
+        x = room.x + swatch(brush, room.x, y, taken.action, state.space)
         ending = "" if taken.success else ", failed"
         text = f"after {action_label(taken.action)}, by {taken.by}{' (safe action)' if taken.safe else ''}{ending}"
         brush.text(text, x, y, theme.SMALL, theme.MUTED if taken.success else theme.AMBER, width=room.right - x)
@@ -94,7 +94,7 @@ def _candidate(brush: Brush, cell: Rect, size: tuple[int, int], state: ViewState
     left = cell.x + (cell.w - width) // 2
     right = left + width
     left += digit(brush, left, y, index, chosen)
-    left += swatch(brush, left, y, body.candidates[index], state)
+    left += swatch(brush, left, y, body.candidates[index], state.space)
     colour = theme.TEXT if chosen else theme.MUTED
     label, label_size = fitting_label(brush, body.candidates[index], (theme.BODY, theme.SMALL), right - left)
     left += brush.text(label, left, y, label_size, colour, bold=chosen) + brush.px(12)
@@ -149,7 +149,7 @@ def _error_numbers(brush: Brush, room: Rect, error: SeenError, state: ViewState)
         brush.text(line, room.x, y, theme.SMALL, colour, width=room.w)
         y += brush.px(15)
     y += brush.px(6)
-    left = room.x + swatch(brush, room.x, y, error.action, state)
+    left = room.x + swatch(brush, room.x, y, error.action, state.space)
     brush.text(action_label(error.action), left, y, theme.SMALL, theme.MUTED, width=room.right - left)
 
 

@@ -100,7 +100,7 @@ def _plot(
         y = round(float(to_y(value)))
         brush.fill(Rect(area.x, y, area.w, 1), theme.FAINT if value == 0 and low < 0 else theme.GRID)
         brush.text(label, area.x - brush.px(6), y, theme.SMALL - 1, theme.FAINT, align="right")
-    for at_s in _time_ticks(end_s):
+    for at_s in time_ticks(end_s):
         x = area.x + round(at_s / end_s * (area.w - 1))
         brush.fill(Rect(x, area.bottom, 1, brush.px(3)), theme.BORDER)
         align = "left" if at_s == 0 else "right" if x > area.right - brush.px(14) else "middle"
@@ -110,7 +110,7 @@ def _plot(
         polyline(brush.picture, area.x + xs / end_s * (area.w - 1), np.asarray(to_y(ys)), series.colour, thickness)
 
 
-def _time_ticks(end_s: float) -> Sequence[float]:
+def time_ticks(end_s: float) -> Sequence[float]:
     """Two to five round times from 0 to the end."""
     if end_s < 10:
         return ticks(0.0, end_s, 3)

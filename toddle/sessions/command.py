@@ -4,6 +4,8 @@ toddle sessions import donkeycar ~/tub --name track --fps 20
 toddle sessions list
 toddle sessions info track --json
 toddle sessions verify track
+toddle sessions check track && echo fit
+toddle sessions contact-sheet track
 """
 
 from typing import Any
@@ -16,6 +18,8 @@ COMMANDS: Commands = {
     "list": ("toddle.sessions.list:list_sessions", "All sessions, oldest first."),
     "info": ("toddle.sessions.info:info", "What a session holds."),
     "verify": ("toddle.sessions.verify:verify", "Is every byte of a session what was written?"),
+    "check": ("toddle.sessions.check:check", "Are sessions fit to learn from? For scripts."),
+    "contact-sheet": ("toddle.sessions.contact_sheet:contact_sheet", "A picture of what happened in a session."),
     "import": ("toddle.sessions.imports:import_group", "Make sessions of recordings of other systems."),
     "pin": ("toddle.sessions.keep:pin", "Keep a session from being deleted."),
     "unpin": ("toddle.sessions.keep:unpin", "Let a session be deleted again."),

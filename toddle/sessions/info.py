@@ -3,34 +3,71 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from toddle.sessions.common import cut, duration, echo_json, find, json_option, name_argument, root_option, size, state
+from toddle.sessions.measuring import quality_lines
+from toddle.sessions.pictures import need_opencv, png_file, write_picture
 
 if TYPE_CHECKING:
     from protocol.messages import Gap
     from storage.info import SessionInfo
+    from storage.quality.report import Quality
 
 
 @click.command()
 @name_argument
 @root_option
 @json_option
-def info(name: str, root: str | None, as_json: bool) -> None:
-    """What session NAME (or the one at a path) holds."""
+@click.option("--full", is_flag=True, help="Read every frame too: intervals, cameras, actions, codecs.")
+@click.option(
+    "--plot",
+    is_flag=False,
+    flag_value="",
+    callback=png_file,
+    metavar="[FILE.png]",
+    help="The same over time as a picture, quality-NAME.png without a FILE; after NAME.",
+)
+def info(name: str, root: str | None, as_json: bool, full: bool, plot: str | None) -> None:
+    """What session NAME (or the one at a path) holds.
+
+    What was counted while it was recorded is there at once; --full and --plot read it whole.
+    """
+    path = find(root, name)
+    if plot is not None:
+        need_opencv()
+    if not full and plot is None:
+        found, meter = _told(path), None
+    else:
+        from toddle.sessions.measuring import measured
+
+        found, meter = measured(path)
+    quality = meter.result() if meter else None
+    if as_json:
+        echo_json({**_fields(found), "quality": quality})
+    else:
+        click.echo("\n".join(_info_lines(found, quality)))
+    if meter and quality and plot is not None:
+        from toddle.sessions.quality_plot import draw
+
+        write_picture(draw(found, quality, meter), plot or f"quality-{found.name}.png")
+
+
+def _told(path: Path) -> SessionInfo:
     from storage.reader import SessionReader
 
-    with SessionReader(find(root, name)) as reader:
-        found = reader.info()
-    if as_json:
-        echo_json(found)
-    else:
-        click.echo("\n".join(_info_lines(found)))
+    with SessionReader(path) as reader:
+        return reader.info()
 
 
-def _info_lines(info: SessionInfo) -> list[str]:
+def _fields(info: SessionInfo) -> dict[str, object]:
+    return {name: getattr(info, name) for name in info.__struct_fields__}
+
+
+def _info_lines(info: SessionInfo, quality: Quality | None) -> list[str]:
     robot = info.robot
     lines = [
         f"{info.name}  {state(info)}",
@@ -50,6 +87,8 @@ def _info_lines(info: SessionInfo) -> list[str]:
     for topic, row in info.topics.items():
         missing = f", {row.missing} missing" if row.missing else ""
         lines.append(f"  {topic:24} {row.count:8} messages {row.rate_hz:8.2f} Hz {size(row.bytes):>10}{missing}")
+    if quality is not None:
+        lines += quality_lines(info, quality)
     rows = [
         f"  episode {row.episode:<5} steps {row.first_step} to {row.last_step}, {row.frames} frames, {row.actions} actions"
         + (", held out" if row.held_out else "") + "".join(f", {mark.mark}" for mark in row.marks if mark.mark not in ("start", "end"))
