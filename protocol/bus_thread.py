@@ -59,6 +59,8 @@ class BusThread(threading.Thread):
         self._sources: dict[int, Source] = {}
         self._listening: set[zmq.Socket[Any]] = set()
         self._more = False
+        self._again: set[int] = set()
+        """Descriptors to look at though they may not tell; with `_more` all of them."""
         self._waiting = 0
         self._turned_ns = 0
         self._published_ns = 0
@@ -163,8 +165,9 @@ class BusThread(threading.Thread):
 
     def handled(self, item: Taken) -> None:
         """The node is done with a message; `bus.lock` is held."""
-        if self.subscribing.handled(item):
-            self._more = True  # what was said may have swallowed a word
+        said_on = self.subscribing.handled(item)
+        if said_on is not None:
+            self._again.add(said_on.FD)  # what was said may have swallowed a word
 
     def due(self) -> bool:
         """Whether a thread that publishes all the time should look at the other sockets too."""
@@ -201,7 +204,7 @@ class BusThread(threading.Thread):
             self.wake()
 
     def _wait_and_work(self, timeout_s: float) -> None:
-        ready = self._waiter.wait(0.0 if self._more else timeout_s)
+        ready = self._waiter.wait(0.0 if self._more or self._again else timeout_s)
         with self.bus.lock:
             self.worker = threading.get_ident()
             try:
@@ -213,8 +216,9 @@ class BusThread(threading.Thread):
         """Deal with what has come, on these descriptors and wherever a word may have been lost."""
         if self._wake_in.fileno() in ready:
             self._empty_wake_pair()
-        places = self._sources if self._more else [fd for fd in ready if fd in self._sources]
+        places = self._sources if self._more else [fd for fd in self._again.union(ready) if fd in self._sources]
         self._more = self.subscribing.touched = False
+        self._again.clear()
         for socket, take in [self._sources[fd] for fd in places]:
             taken = sockets.drain(socket, take, self.bus.refuse)
             self._more |= taken == sockets.DRAIN_MESSAGES or (taken > 0 and socket not in self._listening)  # the others answer

@@ -68,18 +68,19 @@ class Subscribing:
 
     # -- what the node has done -------------------------------------------------------------------
 
-    def handled(self, item: Taken) -> bool:
-        """The node is done with `item`; its publisher hears of it soon, at once when there is much to tell: whether it was told."""
+    def handled(self, item: Taken) -> zmq.Socket[Any] | None:
+        """The node is done with `item`; its publisher hears of it soon, at once when there is much to tell: then on which socket."""
         upstream = self._upstream.get(item.peer)
         if upstream is None or upstream.run != item.message.envelope.run:
-            return False
+            return None
         upstream.handled = item.index
         upstream.handled_bytes += item.nbytes
         self.owes = True
         much = item.index - upstream.acked >= ACK_EVERY or upstream.handled_bytes >= ACK_BYTES
-        if much:
-            self._acknowledge(upstream)
-        return much
+        if not much:
+            return None
+        self._acknowledge(upstream)
+        return upstream.socket
 
     def silent(self) -> list[str]:
         """Inputs that have been heard, have not ended, and say nothing any more."""
