@@ -212,7 +212,7 @@ def mark(source: Source, judgement: MarkName, episodes: str, *, relabel: bool = 
     added = []
     for seq, episode in enumerate(wanted):
         rows = np.flatnonzero((own == episode) & events)
-        steps = rows[np.isin(rows, np.flatnonzero(table.of_kind("frame", "action")))]
+        steps = np.flatnonzero((own == episode) & events & (table.of_kind("frame", "action") | table.marked(*JUDGEMENTS)))
         if not rows.size:
             raise EditRefused(f"nothing would be left of episode {episode} but the mark")
         at = int(number[(steps if steps.size else rows)[-1]])

@@ -49,13 +49,8 @@ def pieces(frames: Frames, unit: Unit, every_s: float | None = None) -> list[Par
 
 
 def two_parts(label: Numbers, percent: int) -> tuple[Mask, Mask]:
-    """Train and validation of whole units: the first that hold `percent` of the frames, and the rest, at least one unit.
-
-    Raises EditRefused when there is only one unit.
-    """
+    """Train and validation of whole units, two at least: the first that hold `percent` of the frames, and the rest, at least one unit."""
     sizes = np.bincount(label)
-    if sizes.size < 2:
-        raise EditRefused("there is only one: nothing to divide; divide --by time, with a --guard")
     wanted = share(int(sizes.sum()), percent)
     leading = int(np.searchsorted(np.cumsum(sizes), wanted)) + 1
     train = label < min(leading, sizes.size - 1)

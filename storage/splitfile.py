@@ -51,9 +51,7 @@ def base_of(path: Path, header: Header) -> Path:
     """Where the events of the session at `path` are: there, or in the source of a split. Raises SourceChanged."""
     base = path.parent / header.split if header.split else path
     if not (base / HEADER_FILE).is_file():
-        raise SourceChanged(
-            f"split {path.name} is of session {base.name}, which is gone from {path.parent}: put it back or delete the split"
-        )
+        raise SourceChanged(f"split {path.name} is of session {base.name}, gone from {path.parent}: put it back or delete the split")
     return base
 
 

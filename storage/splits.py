@@ -83,10 +83,10 @@ def by_unit(source: Source, name: str, unit: Unit, every_s: float | None = None)
 def in_two(source: Source, name: str, unit: Unit, percent: int = PERCENT, guard: Guard = Guard()) -> Division:  # noqa: B008 - immutable
     """To train on and to validate on: whole units, the first `percent` of the frames and the rest."""
     table = _table(source)
-    try:
-        train, validation = two_parts(units(table.frames, unit), percent)
-    except EditRefused as error:
-        raise EditRefused(f"session {source.path.name} by {unit}: {error}") from None
+    label = units(table.frames, unit)
+    if not label.any():
+        raise EditRefused(f"session {source.path.name} holds only one {unit}: nothing to divide; divide --by time, with a --guard")
+    train, validation = two_parts(label, percent)
     return _divided(source, name, train_and_validation(table.frames, train, validation, guard), table)
 
 

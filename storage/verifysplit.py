@@ -57,5 +57,5 @@ def _differences(path: Path, books: Books, again: Books) -> list[str]:
             stream.id = books.streams[key].id
     pairs = (("totals", books.state, again.state), ("episodes", books.episodes, again.episodes), ("streams", books.streams, again.streams))
     return [
-        f"the books of split {path.name} do not count what it holds: its {what} differ; make it again" for what, a, b in pairs if a != b
+        f"the books of split {path.name} are not those of its events: the {what} differ; make it again" for what, a, b in pairs if a != b
     ]

@@ -9,6 +9,8 @@ from storage.errors import EditRefused
 from storage.table import Frames, Mask, Numbers
 
 _PLACE = re.compile(r"(\d+):(\d*)")
+MAX_EPISODES = 10**6  # of one range
+_EPISODES = re.compile(r"(\d+)(?:-(\d+))?")
 _GUARD = re.compile(r"(\d+(?:\.\d*)?)s")
 
 
@@ -43,15 +45,14 @@ def before(frames: Frames, place: str) -> Mask:
 
 def episodes(text: str) -> list[int]:
     """`3,5-7` as numbers. Raises EditRefused."""
-    out: list[int] = []
+    out: set[int] = set()
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or (part.strip().endswith("-")):
+        found = _EPISODES.fullmatch(part.strip())
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+        if not first <= last < first + MAX_EPISODES:
             raise EditRefused(f"{text!r} names no episodes: give numbers such as 3,5-7")
-        if int(last or first) - int(first) > 10**6:
-            raise EditRefused(f"{text!r} names more than a million episodes")
-        out += range(int(first), int(last or first) + 1)
-    return sorted(set(out))
+        out.update(range(first, last + 1))
+    return sorted(out)
 
 
 def known_episodes(text: str, there: Numbers) -> list[int]:

@@ -15,7 +15,15 @@ import pytest
 import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "docs/launch-files.md", "docs/sessions.md", "docs/watching.md", "docs/doctor.md", "docs/security.md"]
+PAGES = [
+    "README.md",
+    "docs/launch-files.md",
+    "docs/sessions.md",
+    "docs/editing.md",
+    "docs/watching.md",
+    "docs/doctor.md",
+    "docs/security.md",
+]
 ELSEWHERE = ("toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json")  # need a second machine
 LISTENING = ("toddle top", "toddle topic ", "toddle graph")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
