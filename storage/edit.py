@@ -173,10 +173,10 @@ def drop(source: Source, episodes: str | None = None, marked: MarkName | None = 
     table = source.table()
     gone = set(known_episodes(episodes, table.episode_of)) if episodes else set()
     if marked is not None:
-        found = table.column("episode")[table.marked(marked)].tolist()
+        found = set(table.column("episode")[table.marked(marked)].tolist()) - {NONE}
         if not found:
             raise EditRefused(f"session {source.path.name} has no episode marked {marked}")
-        gone |= set(found)
+        gone |= found
     return Edit([Piece(source, table, ~np.isin(table.episode_of, sorted(gone)))])
 
 

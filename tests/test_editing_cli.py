@@ -107,6 +107,7 @@ def test_splits_open_by_their_names(root):
     assert names == ["walk_train_15", "walk_validate_13"]
     rows = {row["name"]: row["frames"] for row in json.loads(call("list", "--json").stdout)}
     assert rows == {"walk": 30, "walk_train_15": 15, "walk_validate_13": 13}
+    assert call("list").stdout.count("split of walk") == 2
     assert "ok, 30 events checked" in call("verify", "walk_train_15").stdout
     with open_session(root / "walk_validate_13") as reader:
         assert next(reader.topic_messages("frame")).envelope.seq == 17

@@ -68,7 +68,8 @@ def cut(lines: list[str]) -> list[str]:
 
 
 def state(info: SessionInfo) -> str:
-    return f"{info.state}, pinned" if info.pinned else info.state
+    said = f"split of {info.source['of']}" if info.source.get("kind") == "split" else info.state
+    return f"{said}, pinned" if info.pinned else said
 
 
 def size(count: int) -> str:
