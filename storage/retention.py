@@ -11,7 +11,7 @@ from storage.header import read_header
 from storage.lock import SessionLock, writer_pid
 from storage.making import sweep_unfinished
 from storage.paths import disk_bytes, session_names
-from storage.splitfile import split_sources, splits_of
+from storage.splitfile import splits_of
 
 _TRASH = ".deleting-"
 
@@ -46,7 +46,7 @@ def retain(root: Path, driver: str, max_bytes: int, keep: Collection[str] = ()) 
             continue
         try:
             delete_session(root / session.name)
-        except StorageError:  # opened or pinned since we looked
+        except StorageError:  # the source of a split; or opened or pinned since we looked
             continue
         total -= session.bytes
         deleted.append(Deleted(name=session.name, bytes=session.bytes))
@@ -86,7 +86,6 @@ def sweep(root: Path) -> None:
 
 def _candidates(root: Path, driver: str, keep: Collection[str]) -> list[_Candidate]:
     out: list[_Candidate] = []
-    keep = {*keep, *split_sources(root).values()}
     for name in session_names(root):
         path = root / name
         try:

@@ -74,17 +74,11 @@ def write_split(path: Path, split: Split) -> None:
 
 def splits_of(path: Path) -> list[str]:
     """The names of the splits of the session at `path`."""
-    return sorted(name for name, source in split_sources(path.parent).items() if source == path.name)
-
-
-def split_sources(root: Path) -> dict[str, str]:
-    """Every split under `root`, and the session it is of."""
-    found = {}
-    for name in session_names(root):
+    found = []
+    for name in session_names(path.parent):
         try:
-            header = read_header(root / name)
+            if read_header(path.with_name(name)).split == path.name:
+                found.append(name)
         except (SessionNotFound, CorruptSession):  # damaged, or gone since
             continue
-        if header.split:
-            found[name] = header.split
     return found

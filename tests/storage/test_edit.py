@@ -179,6 +179,16 @@ def test_merge_counts_episodes_on_and_changes_nothing_else(drive, session, tmp_p
         assert both.frame(5, 3).envelope.seq == 13
 
 
+def test_episodes_of_a_third_count_on_from_the_second(tmp_path, robot, frame):
+    for name in ("a", "b", "c"):
+        with SessionWriter.create(tmp_path / name, robot=robot) as writer:
+            for seq in range(20):
+                writer.append(frame(seq, run=name))
+    with Source(tmp_path / "a") as a, Source(tmp_path / "b") as b, Source(tmp_path / "c") as c:
+        made(merge([a, b, c]), tmp_path / "all")
+    assert [(number, row.frames) for number, row in sorted(load_books(tmp_path / "all").episodes.items())] == [(at, 10) for at in range(6)]
+
+
 def _of_run(envelope: m.Envelope, run: str, episode: int | None = -1) -> m.Envelope:
     import msgspec
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from protocol import messages as m
 from storage.edit import trim
 from storage.errors import (
     CorruptSession,
@@ -63,7 +64,9 @@ def test_a_split_reads_as_a_copy_does(parts, same):
                     assert [event.number for event in mine] == [event.number for event in copied]
                     assert all(same(a.message, b.message) for a, b in zip(mine, copied, strict=True))
             assert [message.envelope for message in ours.follow()] == [message.envelope for message in theirs.events()]
-            assert [m.envelope for m in ours.topic_messages("episode")] == [m.envelope for m in theirs.topic_messages("episode")]
+            assert [message.envelope for message in ours.topic_messages("episode")] == [
+                message.envelope for message in theirs.topic_messages("episode")
+            ]
             for number in range(len(ours)):
                 assert same(ours.event(number).message, theirs.event(number).message) and ours.event(number).number == number
             for number in (-1, len(ours)):
@@ -80,6 +83,8 @@ def test_a_split_reads_as_a_copy_does(parts, same):
             assert ours.episodes() == theirs.episodes()
             assert ours.robot == theirs.robot
             assert [(gap.topic, gap.first, gap.last) for gap in ours.gaps()] == [(gap.topic, gap.first, gap.last) for gap in theirs.gaps()]
+            with SessionReader(split.with_name("drive")) as whole:  # with the times of the messages around each
+                assert all(gap in whole.gaps() for gap in ours.gaps())
             a, b = ours.info(), theirs.info()
             for name in ("events", "bytes", "frames", "duration_s", "episodes", "tails", "clock_jumps", "robot", "codecs", "topics"):
                 assert getattr(a, name) == getattr(b, name), name
@@ -128,6 +133,22 @@ def test_a_part_for_each(drive):
     with open_session(drive.with_name("one_episode2")) as reader:
         assert [row.episode for row in reader.episodes()] == [2]
         assert {message.envelope.episode for message in reader.events(kinds=["prediction", "episode", "action"])} == {2}
+
+
+def test_what_has_an_episode_and_no_step_goes_with_its_episode(tmp_path, robot, make, frame):
+    """Wherever it arrived: before its first frame, or after frames of the next."""
+    with SessionWriter.create(tmp_path / "walk", robot=robot) as writer:
+        for seq in range(20):
+            if seq == 10:
+                writer.append(make("episode/robot", 0, m.EpisodeMark(mark="start"), episode=1))
+            writer.append(frame(seq))
+            if seq == 12:
+                writer.append(make("episode/robot", 1, m.EpisodeMark(mark="success"), episode=0))
+    with Source(tmp_path / "walk") as source:
+        by_unit(source, "e", "episode").write()
+    for episode, mark in ((0, "success"), (1, "start")):
+        with open_session(tmp_path / f"e_episode{episode}") as reader:
+            assert [message.body.mark for message in reader.topic_messages("episode")] == [mark]
 
 
 def test_by_session_of_a_merged_one(drive, frame, action, robot):
