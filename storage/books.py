@@ -4,20 +4,19 @@ They are written in the transaction that writes the events they count, a row at 
 changed, so they are never behind the data and never need an end of the session.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
 from protocol.clock import NS_PER_S
 from protocol.messages import ActionTaken, Envelope, EpisodeMark, Frame, Gap, Message, Tail
 from storage.index import MAX_INDEXED
+from storage.spans import joined, outside
 
 JUMP_NS = 500_000_000
 MAX_JUMPS = 100
 
 
 class Stream(msgspec.Struct, kw_only=True):
-    """One topic of one run of its source. `gaps` are the missing numbers, inclusive, sorted, apart.
+    """One topic of one run of its source. `gaps` are the numbers that were lost, as spans; `cut` those that an edit left out.
 
     `told`: the source ended without a last word, and its heartbeats told of numbers up to this (-1: of none).
     """
@@ -34,6 +33,7 @@ class Stream(msgspec.Struct, kw_only=True):
     first_mono_ns: int
     last_mono_ns: int
     gaps: list[tuple[int, int]] = []
+    cut: list[tuple[int, int]] = []
     told: int | None = None
 
     def messages(self) -> list[Gap]:
@@ -99,11 +99,11 @@ class Books:
         self._watch_clock(envelope)
         stream = self._stream(message)
         if envelope.seq > stream.last_seq + 1:
-            stream.gaps = joined([*stream.gaps, (stream.last_seq + 1, envelope.seq - 1)])
+            stream.gaps = [*stream.gaps[:-1], *joined([*stream.gaps[-1:], (stream.last_seq + 1, envelope.seq - 1)])]
         elif envelope.seq < stream.first_seq:  # late, and before all that came
             stream.gaps = joined([*stream.gaps, (envelope.seq + 1, stream.first_seq - 1)])
-        else:
-            stream.gaps = without(stream.gaps, envelope.seq)
+        elif envelope.seq <= stream.last_seq:
+            stream.gaps = outside(stream.gaps, [(envelope.seq, envelope.seq)])
         stream.first_seq = min(stream.first_seq, envelope.seq)
         stream.last_seq = max(stream.last_seq, envelope.seq)
         if envelope.seq == stream.last_seq:
@@ -138,6 +138,36 @@ class Books:
         self._changed[b"stream/%08x" % stream.id] = stream
         self._changed[b"state"] = self.state
         return True
+
+    def settle(self, sources: "list[Books]") -> None:
+        """Tell what was lost from what an edit left out, of all numbers that these books miss; `sources` it was made of.
+
+        A loss that the sources knew stays one when it borders on a message that was kept. So does a stream that
+        lost all it sent.
+        """
+        lost: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        ends: set[tuple[str, str, int, int]] = set()
+        for source in sources:
+            for (topic, run), stream in source.streams.items():
+                lost[topic, run] = joined([*lost.get((topic, run), []), *stream.gaps])
+                if stream.told is not None:
+                    ends.add((topic, run, stream.last_that_came(), stream.told))
+        for (topic, run), spans in lost.items():
+            known = self.streams.get((topic, run))
+            if known is not None:
+                _settle_stream(known, spans)
+            elif all((topic, run) not in source.streams or not source.streams[topic, run].count for source in sources):
+                for first, last in spans:
+                    self.note_gap(Gap(topic=topic, run=run, first=first, last=last))
+        for topic, run, last, told in ends:
+            known = self.streams.get((topic, run))
+            if known is not None and known.last_that_came() == last:
+                known.told = told
+        self._changed |= {b"stream/%08x" % stream.id: stream for stream in self.streams.values()}
+
+    def rows(self) -> list["Stream | Episode | State"]:
+        """All rows, as `put` takes them."""
+        return [self.state, *self.streams.values(), *self.episodes.values()]
 
     def tails(self) -> list[Tail]:
         return [
@@ -224,25 +254,12 @@ class Books:
         self._changed[b"episode/%016x" % number] = row
 
 
-def joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Inclusive spans, sorted, with overlapping and touching ones made one."""
-    out: list[tuple[int, int]] = []
-    for first, last in sorted(spans):
-        if first > last:
-            continue
-        if out and first <= out[-1][1] + 1:
-            out[-1] = (out[-1][0], max(out[-1][1], last))
-        else:
-            out.append((first, last))
-    return out
-
-
-def without(spans: Iterable[tuple[int, int]], number: int) -> list[tuple[int, int]]:
-    """The spans with one number taken out."""
-    out: list[tuple[int, int]] = []
-    for first, last in spans:
-        if first <= number <= last:
-            out += [span for span in ((first, number - 1), (number + 1, last)) if span[0] <= span[1]]
-        else:
-            out.append((first, last))
-    return out
+def _settle_stream(stream: Stream, lost: list[tuple[int, int]]) -> None:
+    """Divide what is missing of a stream between `gaps` and `cut`; `lost` are the losses that the sources know."""
+    kept = outside([(stream.first_seq, stream.last_seq)], stream.gaps)
+    firsts, lasts = {first for first, _ in kept}, {last for _, last in kept}
+    gaps = [span for span in outside(lost, kept) if span[0] - 1 in lasts or span[1] + 1 in firsts]
+    stream.cut = outside(stream.gaps, gaps)
+    stream.gaps = gaps
+    if gaps:
+        stream.first_seq, stream.last_seq = min(stream.first_seq, gaps[0][0]), max(stream.last_seq, gaps[-1][1])

@@ -5,8 +5,6 @@ frames around it are never taken for neighbours.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +14,9 @@ from numpy.typing import NDArray
 
 from protocol.clock import NS_PER_S
 from protocol.messages import ActionSpaceInfo, ActionTaken, Body, CameraInfo, Envelope, EpisodeMark, Frame, Message, Robot
-from storage.errors import ImportProblem, SessionExists
+from storage.errors import ImportProblem
 from storage.header import change_header
-from storage.paths import sync_folder
+from storage.making import check_free, making
 from storage.tub import Skipped, Tub, TubRecord, chunked_episodes, read_image, read_tub, tub_rate_hz
 from storage.writer import SessionWriter
 
@@ -46,8 +44,7 @@ def import_tub(tub: Path, target: Path, *, fps: float | None = None, episodes_at
     anything cannot be imported, `strict` refuses the whole tub; otherwise it is skipped and reported.
     Raises ImportProblem, SessionExists; nothing is left at `target` then.
     """
-    if target.exists():
-        raise SessionExists(f"{target} exists: choose another name, or delete it with `toddle sessions delete {target.name} --yes`")
+    check_free(target)
     source = read_tub(tub)
     if strict and source.skipped:
         raise _refused(source.skipped)
@@ -60,16 +57,9 @@ def import_tub(tub: Path, target: Path, *, fps: float | None = None, episodes_at
             f"{tub} has records {first} to {last}: no episode can begin at {outside[0]}; give --episodes-at indexes of this tub"
         )
     times, rate_hz, rate_from = _times(source, fps)
-    temporary = target.with_name(f".{target.name}.importing-{os.getpid()}")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with making(target) as folder:
         importer = _Importer(source, times, rate_hz, strict)
-        importer.run(temporary, target.name, list(episodes_at))
-        temporary.rename(target)
-        sync_folder(target.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        importer.run(folder, target.name, list(episodes_at))
     return ImportReport(
         session=target.name, episodes=importer.episodes, frames=importer.frames, rate_hz=rate_hz, rate_from=rate_from,
         deleted=source.deleted, skipped=source.skipped + importer.skipped, out_of_range=importer.out_of_range,

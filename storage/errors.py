@@ -33,7 +33,17 @@ class SessionLocked(StorageError):
 
 
 class SessionPinned(StorageError):
-    """A pinned session is not deleted."""
+    """A pinned session is not deleted, nor one of which there is a split."""
+
+
+class SourceChanged(StorageError):
+    """A split whose source is not what it was."""
+
+
+class EditRefused(StorageError):
+    """An edit or a split that cannot be made of this session."""
+
+    exit_code = 2
 
 
 class DiskFull(StorageError):

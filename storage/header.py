@@ -17,7 +17,10 @@ FORMAT = 1
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The file's content. Times are ISO 8601 in UTC; `source` says where imported data came from."""
+    """The file's content. Times are ISO 8601 in UTC; `source` says where imported data came from.
+
+    `split` names the session beside this one of which it is a split: it has no events of its own, see `splits.py`.
+    """
 
     format: int = FORMAT
     name: str
@@ -31,6 +34,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     notes: str = ""
     tags: list[str] = []
     derived_from: list[str] = []
+    split: str = ""
 
 
 def new_header(name: str, codec: str, sync_interval_s: float, source: dict[str, Any]) -> Header:

@@ -1,9 +1,15 @@
 """Reads what several rooms of a session need: its segments, its books, and where a number is."""
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from storage.books import Books, Episode, State, Stream
+from storage.errors import CorruptSession
 from storage.segment import NUMBER, SEQ_KEY, Segment, decode_meta, segment_folders
+from storage.spans import Span
+
+CHUNK_EVENTS = 256
+CHUNK_BYTES = 16 << 20  # of records taken inside one transaction
 
 
 def open_segments(path: Path) -> list[Segment]:
@@ -42,6 +48,38 @@ def books_of(segments: list[Segment]) -> Books:
             for key, value in cursor:
                 books.put(_row(segment.path, bytes(key), value))
     return books
+
+
+def records[T](segments: list[Segment], spans: Iterable[Span], take: Callable[[int, memoryview], T]) -> Iterator[T]:
+    """What `take` makes of the records of these events, in order; the buffer it is given lives only while it runs.
+
+    Raises CorruptSession when one is not there.
+    """
+    ready = [segment for segment in segments if segment.ready()]
+    for first, last in spans:
+        at = first
+        for segment in ready:
+            while at <= last and (chunk := _chunk(segment, at, last, take)):
+                yield from chunk
+                at += len(chunk)
+        if at <= last:
+            place = segments[0].path.parents[1] if segments else "the session"
+            raise CorruptSession(f"event {at} of {place} is not there; `toddle sessions verify` lists all damage")
+
+
+def _chunk[T](segment: Segment, at: int, last: int, take: Callable[[int, memoryview], T]) -> list[T]:
+    """The next events of a segment from `at` on, as many as one transaction should hold; none when `at` is elsewhere."""
+    out: list[T] = []
+    size = 0
+    with segment.read() as txn, txn.cursor(db=segment.table("events")) as cursor:
+        found = cursor.set_key(NUMBER.pack(at))
+        while found and at <= last and cursor.key() == NUMBER.pack(at) and len(out) < CHUNK_EVENTS and size < CHUNK_BYTES:
+            record = cursor.value()
+            out.append(take(at, record))
+            size += len(record)
+            at += 1
+            found = cursor.next()
+    return out
 
 
 def find_seq(path: Path, stream: int, seq: int) -> int | None:

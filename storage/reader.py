@@ -29,6 +29,7 @@ from storage.segment import KIND_KEY, NUMBER, STEP_KEY, TIME_KEY, Segment, segme
 
 CHUNK_EVENTS = 64
 CHUNK_BYTES = 16 << 20  # of records decoded ahead inside one transaction
+NO_END = 2**64
 
 
 class SessionReader:
@@ -83,7 +84,7 @@ class SessionReader:
         if seq < 0:
             return 0
         number = find_seq_in(self._segments, stream, seq)
-        return 0 if number is None else self.event(number).message.envelope.t_ns
+        return 0 if number is None else self._logged(number).message.envelope.t_ns
 
     def __len__(self) -> int:
         """The number of events that are committed."""
@@ -96,6 +97,10 @@ class SessionReader:
 
     def event(self, number: int) -> Event:
         """Event `number`, from 0, with what was left out of it. Raises EventNotFound."""
+        return self._logged(number)
+
+    def _logged(self, number: int) -> Event:
+        """The same, by its number in the log."""
         for segment in self._ready():
             with segment.read() as txn:
                 record = txn.get(NUMBER.pack(number), db=segment.table("events"))
@@ -110,15 +115,23 @@ class SessionReader:
 
     def numbered(self, start: int = 0, kinds: Iterable[str] | None = None) -> Iterator[Event]:
         """Like `events`, with numbers and what was left out."""
+        return self._between(start, NO_END, kinds)
+
+    def _between(self, start: int, last: int, kinds: Iterable[str] | None) -> Iterator[Event]:
+        """Events of the log from `start` to `last`."""
         wanted = None if kinds is None else sorted(set(kinds))
         at = start
         for segment in self._ready():
             while True:
-                chunk = self._chunk(segment, at, wanted)
+                chunk = self._chunk(segment, at, last, wanted)
                 yield from chunk
                 if not chunk:
                     break
                 at = chunk[-1].number + 1
+
+    def _holds(self, number: int) -> bool:
+        """Whether an event of the log is of this session: of a split only some are."""
+        return True
 
     def topic_messages(self, kind: str) -> Iterator[Message]:
         """All messages of a topic kind such as `frame`, in arrival order."""
@@ -137,6 +150,9 @@ class SessionReader:
                 found = cursor.set_range(first)
                 while found and bytes(cursor.key()) <= last:
                     number = STEP_KEY.unpack(cursor.key())[3]
+                    if not self._holds(number):
+                        found = cursor.next()
+                        continue
                     message = self._get(segment, txn, number).message
                     self._agree(number, (message.kind, message.envelope.episode, message.envelope.step) == (kind, episode, step))
                     if topic in (kind, message.topic):
@@ -154,7 +170,7 @@ class SessionReader:
     def probe(self) -> Message | None:
         """The newest probe; None when the robot sent none."""
         number = self._last_of("probe")
-        return None if number is None else self.event(number).message
+        return None if number is None else self._logged(number).message
 
     def event_at(self, t_ns: int) -> int | None:
         """The number of the event with the earliest wall clock time from `t_ns` on; None when all are earlier.
@@ -164,7 +180,10 @@ class SessionReader:
         found: list[tuple[int, int]] = []
         for segment in self._ready():
             with segment.read() as txn, txn.cursor(db=segment.table("time")) as cursor:
-                if cursor.set_range(TIME_KEY.pack(max(t_ns, 0), 0)):
+                there = cursor.set_range(TIME_KEY.pack(max(t_ns, 0), 0))
+                while there and not self._holds(TIME_KEY.unpack(cursor.key())[1]):
+                    there = cursor.next()
+                if there:
                     found.append(TIME_KEY.unpack(cursor.key()))
         return min(found)[1] if found else None
 
@@ -217,13 +236,15 @@ class SessionReader:
                 f"`toddle sessions verify {self.path.name}` lists all damage"
             )
 
-    def _chunk(self, segment: Segment, start: int, kinds: list[str] | None) -> list[Event]:
+    def _chunk(self, segment: Segment, start: int, last: int, kinds: list[str] | None) -> list[Event]:
         """The next events of a segment, as many as one transaction should hold."""
         out: list[Event] = []
         size = 0
         with segment.read() as txn:
             numbers = _numbers(segment, txn, start) if kinds is None else _numbers_of(segment, txn, start, kinds)
             for number in numbers:
+                if number > last:
+                    break
                 event = self._get(segment, txn, number)
                 self._agree(number, kinds is None or event.message.kind in kinds)
                 out.append(event)
@@ -236,10 +257,13 @@ class SessionReader:
         for segment in reversed(self._ready()):
             with segment.read() as txn, txn.cursor(db=segment.table("kind")) as cursor:
                 found = cursor.prev() if cursor.set_range(KIND_KEY.pack(kind.encode(), 2**64 - 1)) else cursor.last()
-                if found:
+                while found:
                     name, number = KIND_KEY.unpack(cursor.key())
-                    if name.rstrip(b"\0") == kind.encode():
+                    if name.rstrip(b"\0") != kind.encode():
+                        break
+                    if self._holds(number):
                         return int(number)
+                    found = cursor.prev()
         return None
 
 

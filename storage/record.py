@@ -10,11 +10,12 @@ All numbers are big endian. The number inside the checksum ties the bytes to the
 import struct
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import crc32c
 import msgspec
 
-from protocol.codec import DTYPES, assemble, decode_header, header_of
+from protocol.codec import DTYPES, Header, assemble, decode_header, header_of
 from protocol.errors import DecodeError, EncodeError
 from protocol.messages import Message
 from storage.arrays import LEFT_OUT, ArrayCodec
@@ -76,6 +77,37 @@ def check_record(number: int, record: memoryview, path: Path) -> None:
     (written,) = struct.unpack_from(">Q", record, _CRC.size)
     if written != number:
         raise CorruptEvent(path, number, f"it holds the bytes of event {written}")
+
+
+def read_header_of(number: int, record: memoryview, path: Path) -> Header[Any]:
+    """The message's header alone, without a look at the rest of the record. Raises CorruptEvent."""
+    try:
+        at, size = _header_place(record)
+        return decode_header(record[at : at + size])
+    except (DecodeError, struct.error) as error:
+        raise CorruptEvent(path, number, str(error)) from None
+
+
+def copied(number: int, record: bytes, header: Header[Any] | None = None) -> bytes:
+    """A sound record as event `number`, with another header if one is given; its arrays stay as they are stored."""
+    at, size = _header_place(memoryview(record))
+    data = record[at : at + size] if header is None else msgspec.msgpack.encode(header)
+    _, _, count = _PREFIX.unpack_from(record, _CRC.size)
+    table = record[_CRC.size + _PREFIX.size : at]
+    rest = memoryview(record)[at + size :]
+    start = _PREFIX.pack(number, len(data), count) + table + data
+    return b"".join([_CRC.pack(crc32c.crc32c(rest, crc32c.crc32c(start))), start, rest])
+
+
+def copied_bytes(record: memoryview, header: Header[Any]) -> int:
+    """How long `copied` makes the record with another header."""
+    return len(record) - _header_place(record)[1] + len(msgspec.msgpack.encode(header))
+
+
+def _header_place(record: memoryview) -> tuple[int, int]:
+    """Where the message's header begins in a record, and its length."""
+    _, size, count = _PREFIX.unpack_from(record, _CRC.size)
+    return _CRC.size + _PREFIX.size + count * _ARRAY.size, size
 
 
 def _decode(number: int, data: memoryview, codec: ArrayCodec) -> Event:

@@ -9,7 +9,9 @@ import msgspec
 from storage.errors import SessionPinned, StorageError
 from storage.header import read_header
 from storage.lock import SessionLock, writer_pid
+from storage.making import sweep_unfinished
 from storage.paths import disk_bytes, session_names
+from storage.splitfile import splits_of
 
 _TRASH = ".deleting-"
 
@@ -31,7 +33,7 @@ class _Candidate(msgspec.Struct, frozen=True):
 def retain(root: Path, driver: str, max_bytes: int, keep: Collection[str] = ()) -> list[Deleted]:
     """Delete the oldest sessions of `driver` under `root` until all of them take at most `max_bytes`.
 
-    Never deleted: sessions named in `keep`, pinned, open or derived ones; they count all the same.
+    Never deleted: sessions named in `keep`, pinned, open or derived ones, and sources of splits; they count all the same.
     """
     sweep(root)
     sessions = sorted(_candidates(root, driver, keep), key=lambda session: session.created)
@@ -44,7 +46,7 @@ def retain(root: Path, driver: str, max_bytes: int, keep: Collection[str] = ()) 
             continue
         try:
             delete_session(root / session.name)
-        except StorageError:  # opened or pinned since we looked
+        except StorageError:  # the source of a split; or opened or pinned since we looked
             continue
         total -= session.bytes
         deleted.append(Deleted(name=session.name, bytes=session.bytes))
@@ -53,10 +55,10 @@ def retain(root: Path, driver: str, max_bytes: int, keep: Collection[str] = ()) 
 
 def delete_session(path: Path) -> int:
     """Delete one session, whole; the bytes it took. Raises SessionPinned, SessionLocked, SessionNotFound."""
-    if read_header(path).pinned:
-        raise SessionPinned(f"session {path.name} is pinned: `toddle sessions unpin {path.name}` first")
+    check_deletable(path)
     size = disk_bytes(path)
     with SessionLock(path):
+        check_deletable(path)  # nobody pins it now, nor makes a split of it
         # one rename makes it no session any more; a kill in the middle leaves a folder that `sweep` takes
         trash = path.with_name(_TRASH + path.name)
         shutil.rmtree(trash, ignore_errors=True)
@@ -65,8 +67,19 @@ def delete_session(path: Path) -> int:
     return size
 
 
+def check_deletable(path: Path) -> None:
+    """Raise SessionPinned when the session is pinned or there is a split of it; SessionNotFound."""
+    if read_header(path).pinned:
+        raise SessionPinned(f"session {path.name} is pinned: `toddle sessions unpin {path.name}` first")
+    splits = splits_of(path)
+    if splits:
+        more = f" and {len(splits) - 1} more" if len(splits) > 1 else ""
+        raise SessionPinned(f"session {path.name} is the source of split {splits[0]}{more}: delete the splits first")
+
+
 def sweep(root: Path) -> None:
-    """Remove what a deletion that was killed left."""
+    """Remove what a deletion, or the making of a session, that was killed left."""
+    sweep_unfinished(root)
     for trash in root.glob(_TRASH + "*"):
         shutil.rmtree(trash, ignore_errors=True)
 

@@ -16,7 +16,7 @@ import msgspec
 
 from protocol.messages import Gap
 from storage.arrays import ArrayCodec
-from storage.books import Books, joined
+from storage.books import Books
 from storage.errors import CorruptEvent, CorruptSession, StorageError
 from storage.header import read_header
 from storage.index import index_keys
@@ -25,6 +25,8 @@ from storage.lock import writer_pid
 from storage.paths import SEGMENTS
 from storage.record import decode_record
 from storage.segment import NUMBER, Segment
+from storage.spans import joined
+from storage.verifysplit import check_split
 
 MAX_TOLD = 1000
 """Damaged events beyond this many are counted, not listed."""
@@ -83,6 +85,9 @@ def check(path: Path) -> Report:
     """The same inside this process. Raises SessionNotFound."""
     header = read_header(path)
     report = Report(session=header.name)
+    if header.split:
+        found = check_split(path)
+        return Report(session=header.name, events_checked=found.events, problems=found.problems, gaps=found.gaps)
     codec = ArrayCodec(header.codecs)
     seen: Seen = {}
     try:
@@ -163,7 +168,7 @@ def _check_books(path: Path, books: Books, report: Report, seen: Seen) -> None:
     if report.corrupt_count:
         return  # numbers of damaged events are unknown: no word on holes
     for (topic, run), stream in books.streams.items():
-        missing = joined([*seen.get((topic, run), []), *stream.gaps])
+        missing = joined([*seen.get((topic, run), []), *stream.gaps, *stream.cut])
         for (_, before), (after, _) in pairwise(missing):
             report.holes.append(Gap(topic=topic, run=run, first=before + 1, last=after - 1))
         if missing and missing[-1][1] != stream.last_seq:

@@ -15,6 +15,7 @@ import lmdb
 import msgspec
 
 from protocol.clock import NS_PER_S, Clock, SystemClock
+from protocol.codec import Header as MessageHeader
 from protocol.messages import Committed, Gap, Message, Robot, Tail
 from storage.arrays import DEFAULT_CODEC, ArrayCodec
 from storage.books import Books
@@ -24,7 +25,7 @@ from storage.index import Entry, put_events
 from storage.load import find_seq, load_books
 from storage.lock import SessionLock
 from storage.paths import HEADER_FILE, free_bytes
-from storage.record import encode_record
+from storage.record import copied, encode_record
 from storage.segment import Segment, next_segment
 
 GIB = 1 << 30
@@ -97,6 +98,8 @@ class SessionWriter:
         try:
             if there:
                 header, books = read_header(path), load_books(path)
+                if header.split:
+                    raise StorageError(f"{path} is a split of {header.split}: nothing can be recorded into it; choose another name")
             else:
                 header, books = new_header(name or path.name, codec, sync_interval_s, source or {}), Books()
                 write_header(path, header)
@@ -126,7 +129,26 @@ class SessionWriter:
         if known is not None:
             return known
         number = self._books.state.events
-        record = encode_record(number, message, self._codec, leave_out)
+        self._take(number, message, encode_record(number, message, self._codec, leave_out))
+        return number
+
+    def append_copy(self, header: MessageHeader[Any], record: bytes, change: bool = False) -> int:
+        """Take an event of another session as it is stored there; the event's number here.
+
+        Its arrays are not looked at. With `change` its header is written anew, as given. A number of a stream
+        that is already there is not stored twice. Raises DiskFull.
+        """
+        self._check_open()
+        message = Message(envelope=header.envelope, body=header.body)
+        known = self._find(message)
+        if known is not None:
+            return known
+        number = self._books.state.events
+        self._take(number, message, copied(number, record, header if change else None))
+        return number
+
+    def _take(self, number: int, message: Message, record: bytes) -> None:
+        """One more event waits; commit when that is due."""
         stream = self._books.add(message, len(record))
         self._waiting.append(Entry(number, record, stream.id, message.envelope))
         self._waiting_bytes += len(record)
@@ -136,7 +158,12 @@ class SessionWriter:
             self.set_robot(message.body)
         if len(self._waiting) >= self.limits.commit_events or self._waiting_bytes >= self.limits.commit_bytes:
             self.flush()
-        return number
+
+    def settle(self, sources: list[Books]) -> None:
+        """Tell what was lost from what this copy of `sources` leaves out; on disk with the next commit."""
+        self._check_open()
+        self._books.settle(sources)
+        self._noted = True
 
     def note_gap(self, gap: Gap) -> None:
         """Write down numbers that never came; on disk with the next commit. Jumps in `seq` note themselves."""
@@ -289,7 +316,11 @@ class SessionWriter:
         """The event that already holds this number of this stream."""
         envelope = message.envelope
         stream = self._books.streams.get((envelope.topic, envelope.run))
-        if stream is None or envelope.seq > stream.last_seq or any(first <= envelope.seq <= last for first, last in stream.gaps):
+        if (
+            stream is None
+            or not stream.first_seq <= envelope.seq <= stream.last_seq
+            or any(first <= envelope.seq <= last for first, last in stream.gaps)
+        ):
             return None
         for waiting in self._waiting:
             if waiting.stream == stream.id and waiting.envelope.seq == envelope.seq:

@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("launch-files", "sessions", "quality", "watching", "doctor", "security"))]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("launch-files", "sessions", "editing", "quality", "watching", "doctor", "security"))]
 ELSEWHERE = ("toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json")  # need a second machine
 LISTENING = ("toddle top", "toddle topic ", "toddle graph")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"

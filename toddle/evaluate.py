@@ -40,7 +40,7 @@ def evaluate(what: str, sessions: tuple[str, ...], runs: str | None, root: str |
     from nodes.trainer.evaluation import evaluate as score
     from storage.errors import StorageError
     from storage.paths import find_session, sessions_root
-    from storage.reader import SessionReader
+    from storage.views import open_session
     from worldmodel import checkpoint
 
     try:
@@ -48,8 +48,8 @@ def evaluate(what: str, sessions: tuple[str, ...], runs: str | None, root: str |
         names = list(sessions) or ([own] if own else [])
         if not names:
             raise EvaluationError(f"{what} names no session of its own: name one, `toddle sessions list` shows them")
-        readers = [SessionReader(find_session(sessions_root(root), name)) for name in names]
-        history = history_of(SessionReader(find_session(sessions_root(root), own))) if own else History()
+        readers = [open_session(find_session(sessions_root(root), name)) for name in names]
+        history = history_of(open_session(find_session(sessions_root(root), own))) if own else History()
         rows = score(checkpoint.load(path), readers, history, device, windows)
     except (EvaluationError, StorageError, checkpoint.CheckpointError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)

@@ -61,9 +61,9 @@ def view(
 def _play(what: str, root: str | None, speed: float, config: Any, folder: Path) -> None:
     from nodes.viewer.playback import play
     from storage.paths import find_session, sessions_root
-    from storage.reader import SessionReader
+    from storage.views import open_session
 
-    with SessionReader(find_session(sessions_root(root), what)) as reader:
+    with open_session(find_session(sessions_root(root), what)) as reader:
         shown, sinks = play(reader, config, folder, speed)
     click.echo(f"{shown} messages shown; the last picture is {sinks.png.latest}")
     for note in sinks.notes:

@@ -217,10 +217,10 @@ class PredictorNode(Node):
         """The actions of a recorded session, in order."""
         from storage.errors import StorageError
         from storage.paths import find_session, sessions_root
-        from storage.reader import SessionReader
+        from storage.views import open_session
 
         try:
-            reader = SessionReader(find_session(sessions_root(root), session))
+            reader = open_session(find_session(sessions_root(root), session))
         except StorageError as error:
             raise SelectorError(str(error)) from None
         return (message.body.action for message in reader.topic_messages("action"))

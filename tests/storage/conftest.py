@@ -151,3 +151,35 @@ class FakeClock:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture
+def drive(tmp_path: Path, robot: m.Robot, make: Make, frame: Make, action: Make, pixels: Callable[..., np.ndarray]) -> Path:
+    """A session as a run leaves one, in several segments: 4 episodes of 10 steps with marks, predictions that come late,
+    heartbeats between, a probe; frames 13 and 14 were lost, and heartbeat 3; how the heartbeats ended is not known.
+    """
+    path = tmp_path / "drive"
+    probe = {"candidates": np.zeros((2, 1), np.float32), "next/front": np.stack([[pixels(900), pixels(901)]] * 2)}
+    with SessionWriter.create(path, map_bytes=200_000, commit_events=10, source={"kind": "test"}) as writer:
+        writer.append(make("robot/robot", 0, robot))
+        writer.append(make("probe/robot", 0, m.Probe(description="dots"), probe))
+        for seq in range(40):
+            place = {"episode": seq // 10, "step": seq % 10, "t_ns": 10**18 + seq * 10**8, "mono_ns": seq * 10**8}
+            if seq % 10 == 0:
+                writer.append(make("episode/robot", 2 * (seq // 10), m.EpisodeMark(mark="start"), **place))
+            if seq not in (13, 14):
+                writer.append(frame(seq))
+            if seq % 10:  # the prediction of the frame before
+                late = {**place, "step": seq % 10 - 1}
+                body = m.Prediction(candidates=[{"dx": 0.0}], weights_version=1, latency_ms=1.0)
+                writer.append(make("prediction/predictor", seq - 1 - seq // 10, body, run="run-2", **late))
+            writer.append(action(seq))
+            if seq % 5 == 4 and seq != 19:
+                status = m.Status(state="running", kind="robot")
+                writer.append(make("status/robot", seq // 5, status, t_ns=place["t_ns"], mono_ns=place["mono_ns"]))
+            if seq % 10 == 9:
+                writer.append(make("episode/robot", 2 * (seq // 10) + 1, m.EpisodeMark(mark="end"), **place))
+        writer.note_gap(m.Gap(topic="frame/robot", run="run-1", first=13, last=14))
+        writer.note_tail(m.Tail(topic="status/robot", run="run-1", last=7, told=7))
+    assert len(list((path / "segments").iterdir())) > 1
+    return path

@@ -6,6 +6,7 @@ toddle sessions info track --json
 toddle sessions verify track
 toddle sessions check track && echo fit
 toddle sessions contact-sheet track
+toddle sessions split track --by episode --guard 10
 """
 
 from typing import Any
@@ -21,6 +22,14 @@ COMMANDS: Commands = {
     "check": ("toddle.sessions.check:check", "Are sessions fit to learn from? For scripts."),
     "contact-sheet": ("toddle.sessions.contact_sheet:contact_sheet", "A picture of what happened in a session."),
     "import": ("toddle.sessions.imports:import_group", "Make sessions of recordings of other systems."),
+    "trim": ("toddle.sessions.edit:trim", "A new session with a part of another."),
+    "drop": ("toddle.sessions.edit:drop", "A new session without some episodes."),
+    "merge": ("toddle.sessions.edit:merge", "A new session of several."),
+    "mark": ("toddle.sessions.edit:mark", "A new session with episodes marked, or relabelled."),
+    "split": ("toddle.sessions.split:split", "Parts to train and to validate on, without copies."),
+    "overlap": ("toddle.sessions.overlap:overlap", "Transitions that are in two sessions or splits."),
+    "tag": ("toddle.sessions.label:tag", "Put tags on a session, or take them off."),
+    "note": ("toddle.sessions.label:note", "Write a note on a session."),
     "pin": ("toddle.sessions.keep:pin", "Keep a session from being deleted."),
     "unpin": ("toddle.sessions.keep:unpin", "Let a session be deleted again."),
     "delete": ("toddle.sessions.keep:delete", "Delete a session, whole."),
@@ -42,4 +51,4 @@ class Sessions(LazyGroup):
 
 @click.group(cls=Sessions, commands_by_name=COMMANDS)
 def sessions() -> None:
-    """List, check and import recorded sessions."""
+    """List, check, edit, split and import recorded sessions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
+    from storage.edit import Made
     from storage.info import SessionInfo
 
 MAX_LINES = 20  # of a list in the output; --json has all
@@ -24,6 +26,8 @@ def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str
 # eager, so that completion knows the root that was typed before the name
 root_option = click.option("--root", metavar="FOLDER", is_eager=True, help="Folder of sessions [TODDLE_SESSIONS or ./sessions].")
 name_argument = click.argument("name", metavar="NAME", shell_complete=complete_session)
+as_option = click.option("--as", "target", metavar="NEW", required=True, help="Name of the new session.")
+dry_option = click.option("--dry-run", is_flag=True, help="Only say what would happen.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 
 
@@ -31,6 +35,26 @@ def find(root: str | None, name: str) -> Path:
     from storage.paths import find_session, sessions_root
 
     return find_session(sessions_root(root), name)
+
+
+def new_path(root: str | None, name: str) -> Path:
+    """Where a new session of this name goes. Raises BadName."""
+    from storage.paths import session_path, sessions_root
+
+    return session_path(sessions_root(root), name)
+
+
+def echo_made(made: Sequence[Made], dry_run: bool, as_json: bool) -> None:
+    """What was made, or would be, a line each."""
+    if as_json:
+        echo_json(made)
+        return
+    for one in made:
+        left_out = f"; left out: {one.left_out_frames} frames, {one.left_out_events} events" if one.left_out_events else ""
+        click.echo(
+            f"{'would make' if dry_run else 'made'} {one.name} of {', '.join(one.derived_from)}: "
+            f"{one.frames} frames in {one.episodes} episodes, {one.events} events, {size(one.bytes)}{left_out}"
+        )
 
 
 def echo_json(value: object) -> None:
@@ -44,7 +68,8 @@ def cut(lines: list[str]) -> list[str]:
 
 
 def state(info: SessionInfo) -> str:
-    return f"{info.state}, pinned" if info.pinned else info.state
+    said = f"split of {info.source['of']}" if info.source.get("kind") == "split" else info.state
+    return f"{said}, pinned" if info.pinned else said
 
 
 def size(count: int) -> str:

@@ -19,14 +19,14 @@ def list_sessions(root: str | None, as_json: bool) -> None:
     """All sessions, oldest first."""
     from storage.errors import StorageError
     from storage.paths import session_names, sessions_root
-    from storage.reader import SessionReader
+    from storage.views import open_session
 
     folder = sessions_root(root)
     infos: list[SessionInfo] = []
     broken: list[str] = []
     for name in session_names(folder):
         try:
-            with SessionReader(folder / name) as reader:
+            with open_session(folder / name) as reader:
                 infos.append(reader.info())
         except StorageError as error:
             broken.append(f"{name}: {error}")
