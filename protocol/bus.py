@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from protocol import codec, control
+from protocol import codec, control, sockets
 from protocol.books import FROM_THE_START, Books, Resume
 from protocol.bus_thread import BusThread
 from protocol.clock import NS_PER_S, Clock, SystemClock
@@ -181,7 +181,7 @@ class Bus:
                 t_ns=self.clock.wall_ns() if t_ns is None else t_ns, mono_ns=self.clock.mono_ns(),
                 session=self.session, episode=episode, step=step,
             )  # fmt: skip
-            parts = codec.encode_parts(row, envelope, body, arrays)
+            parts = list(map(sockets.shared, codec.encode_parts(row, envelope, body, arrays)))
             nbytes = sum(map(len, parts))
             if kind in self.ring.kinds:
                 self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not self._blocks)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COPY_THRESHOLD_BYTES = 450 * 1024
 """Below this a copied send is as fast as a zero-copy one, or faster; above it zero-copy wins."""
 
+SHARED_BYTES = 4096
+"""Smaller parts are copied for each subscriber: cheaper than to count who has them."""
+
 LINK_BEAT_MS, LINK_DEAD_MS = 1000, 3000
 """A tcp link is asked for a sign of life so often, and given up for a new one after so long without."""
 
@@ -43,6 +46,7 @@ DRAIN_MESSAGES = 256
 _send: Any = zmq.backend.Socket.send
 _receive: Any = zmq.backend.Socket.recv
 _get: Any = zmq.backend.Socket.get
+_Frame: Any = zmq.Frame
 _NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
@@ -94,6 +98,11 @@ def connect_again(socket: zmq.Socket[Any], endpoint: str) -> None:
 def subscriber(context: zmq.Context[Any], hwm: int, max_bytes: int) -> zmq.Socket[Any]:
     """A SUB socket for parts of at most `max_bytes`, to subscribe and connect."""
     return _connecting(context, zmq.SUB, hwm, max_bytes)
+
+
+def shared(part: Buffer) -> Buffer:
+    """A part that any number of subscribers can be sent with one copy at most, and with none when it is large."""
+    return part if len(part) < SHARED_BYTES else _Frame(part, False, None, COPY_THRESHOLD_BYTES)
 
 
 def send(socket: zmq.Socket[Any], parts: Sequence[Buffer]) -> bool:
