@@ -109,6 +109,8 @@ def test_splits_open_by_their_names(root):
     assert rows == {"walk": 30, "walk_train_15": 15, "walk_validate_13": 13}
     assert call("list").stdout.count("split of walk") == 2
     assert "ok, 30 events checked" in call("verify", "walk_train_15").stdout
+    checked = CliRunner().invoke(sessions, ["check", "walk", "walk_validate_13", "--json"])
+    assert [(one["session"], one["steps"]) for one in json.loads(checked.stdout)] == [("walk", 27), ("walk_validate_13", 11)]
     with open_session(root / "walk_validate_13") as reader:
         assert next(reader.topic_messages("frame")).envelope.seq == 17
 

@@ -29,12 +29,12 @@ COUNT, MOST = 48, 400
 def contact_sheet(name: str, root: str | None, out: str, every: int | None, count: int | None, episode: int | None) -> None:
     """What happened in session NAME: pictures with episode, step, time and the action taken."""
     from storage.errors import StorageError
-    from storage.reader import SessionReader
+    from storage.views import open_session
 
     need_opencv()
     if every and count:
         raise click.UsageError("--every and --count say the same: give one of them")
-    with SessionReader(find(root, name)) as reader:
+    with open_session(find(root, name)) as reader:
         steps = _steps(reader, episode)
         total = sum(len(of) for _, of in steps)
         if not total:

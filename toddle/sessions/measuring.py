@@ -23,10 +23,10 @@ def measured(path: Path) -> tuple[SessionInfo, Meter]:
     from rich.progress import track
 
     from storage.quality.measure import Meter
-    from storage.reader import SessionReader
+    from storage.views import open_session
 
     console = Console(stderr=True)
-    with SessionReader(path) as reader:
+    with open_session(path) as reader:
         info, meter = reader.info(), Meter(reader.robot)
         events = reader.numbered()
         for event in track(events, path.name, info.events, console=console, transient=True, disable=not console.is_terminal):
