@@ -57,9 +57,9 @@ def info(name: str, root: str | None, as_json: bool, full: bool, plot: str | Non
 
 
 def _told(path: Path) -> SessionInfo:
-    from storage.reader import SessionReader
+    from storage.views import open_session
 
-    with SessionReader(path) as reader:
+    with open_session(path) as reader:
         return reader.info()
 
 
