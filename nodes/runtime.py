@@ -265,7 +265,7 @@ class _Runner:
         return command(request.args) or {}
 
 
-def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
+def main(node_class: Callable[[Wiring, Any, Bus], Node], config_class: type[msgspec.Struct]) -> None:
     """Run one node from the wiring file named on the command line, and exit with its code."""
     process.show_stacks()
     process.die_with_parent()
@@ -285,7 +285,7 @@ def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
     sys.exit(run_node(node_class, wiring, config))
 
 
-def run_node(node_class: type[Node], wiring: Wiring, config: Any, attached: bool = False) -> int:
+def run_node(node_class: Callable[[Wiring, Any, Bus], Node], wiring: Wiring, config: Any, attached: bool = False) -> int:
     """The life of one node in this process; returns its exit code.
 
     An `attached` node joins a graph that runs already: it waits for nobody, and ends when its inputs have.

@@ -120,6 +120,19 @@ class SessionReader:
                     break
                 at = chunk[-1].number + 1
 
+    def numbers(self, start: int = 0, kinds: Iterable[str] | None = None) -> Iterator[int]:
+        """The numbers of the same events, without reading them: for `event`, one at a time."""
+        wanted = None if kinds is None else sorted(set(kinds))
+        at = start
+        for segment in self._ready():
+            while True:
+                with segment.read() as txn:
+                    numbers = _numbers(segment, txn, at) if wanted is None else _numbers_of(segment, txn, at, wanted)
+                yield from numbers
+                if not numbers:
+                    break
+                at = numbers[-1] + 1
+
     def topic_messages(self, kind: str) -> Iterator[Message]:
         """All messages of a topic kind such as `frame`, in arrival order."""
         return self.events(kinds=[kind])
@@ -151,6 +164,15 @@ class SessionReader:
             raise EventNotFound(f"session {self.path.name} has no frame of episode {episode}, step {step}")
         return message
 
+    def frame_from(self, episode: int, step: int = 0) -> int | None:
+        """The number of the first frame of this episode from `step` on; None when there is none."""
+        first, last = step_key("frame", episode, step, 0), step_key("frame", episode, None, 2**64 - 1)
+        for segment in self._ready():
+            with segment.read() as txn, txn.cursor(db=segment.table("step")) as cursor:
+                if cursor.set_range(first) and bytes(cursor.key()) <= last:
+                    return int(STEP_KEY.unpack(cursor.key())[3])
+        return None
+
     def probe(self) -> Message | None:
         """The newest probe; None when the robot sent none."""
         number = self._last_of("probe")
@@ -166,6 +188,20 @@ class SessionReader:
             with segment.read() as txn, txn.cursor(db=segment.table("time")) as cursor:
                 if cursor.set_range(TIME_KEY.pack(max(t_ns, 0), 0)):
                     found.append(TIME_KEY.unpack(cursor.key()))
+        return min(found)[1] if found else None
+
+    def frame_at(self, t_ns: int) -> int | None:
+        """The same of frames alone."""
+        found: list[tuple[int, int]] = []
+        for segment in self._ready():
+            with segment.read() as txn, txn.cursor(db=segment.table("time")) as cursor:
+                more = cursor.set_range(TIME_KEY.pack(max(t_ns, 0), 0))
+                while more:
+                    key = TIME_KEY.unpack(cursor.key())
+                    if txn.get(KIND_KEY.pack(b"frame", key[1]), db=segment.table("kind")) is not None:
+                        found.append(key)
+                        break
+                    more = cursor.next()
         return min(found)[1] if found else None
 
     def follow(
