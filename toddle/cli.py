@@ -6,6 +6,7 @@ from toddle.lazy import Commands, LazyGroup
 
 VERBS: Commands = {
     "launch": ("toddle.launch:launch", "Start a graph of nodes from a launch file."),
+    "replay": ("toddle.replay:replay", "Play a recorded session as if its robot were there."),
     "sessions": ("toddle.sessions.command:sessions", "List, show, verify and import recorded sessions."),
     "evaluate": ("toddle.evaluate:evaluate", "Score a run or a checkpoint against truth and baselines."),
     "view": ("toddle.view:view", "Look at a running graph or a recorded session."),
