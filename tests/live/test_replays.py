@@ -126,18 +126,21 @@ def test_a_replay_obeys_while_it_plays(live: Bench) -> None:
     for to in ("2/3", 0.5):
         run.ask("robot", "seek", {"to": to})
         run.ask("robot", "step")
-    run.ask("robot", "seek", {"to": "9/0"})
-    run.ask("robot", "resume")
+    for command in (["seek", "to=9/0"], ["resume"]):
+        asked = live.toddle("ask", "robot", *command, "--run", "asked")
+        assert asked.returncode == 0, asked.stderr
+    wrong = live.toddle("ask", "robto", "resume", "--run", "live")
+    assert wrong.returncode == 2 and "run 'live' has ended" in wrong.stderr
     code, output, summary = run.end()
     assert code == 0 and summary["outcome"] == "ended", output
     check_law(summary)
     with session(live, "asked") as reader:
         frames = [one.envelope.step for one in reader.topic_messages("frame")]
         origins = [one.body.origin_episode for one in reader.topic_messages("episode") if one.body.mark == "start"]
-        asked = [one.body.command for one in reader.topic_messages("control")]
+        done = [one.body.command for one in reader.topic_messages("control")]
     assert origins[0] == 2 and origins[-1] == 9 and frames[0] == 3
     steered = ["seek", "step", "seek", "step", "seek", "resume"]
-    assert [command for command in asked if command in steered] == steered
+    assert [command for command in done if command in steered] == steered
 
 
 def test_at_full_speed_nothing_is_lost(live: Bench) -> None:
