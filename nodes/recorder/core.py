@@ -90,13 +90,13 @@ class RecorderCore:
     def note_gap(self, gap: Gap) -> None:
         """Write down what the bus could not get any more."""
         row = TOPICS.get(gap.topic.partition("/")[0])
-        if row is not None and row.recorded:
+        if row is not None and row.recorded and not self.config.copy_exactly:
             self.writer.note_gap(gap)
 
     def note_tail(self, tail: Tail) -> bool:
         """Write down that the end of a stream is not known; False when nothing of that stream has come here yet."""
         row = TOPICS.get(tail.topic.partition("/")[0])
-        return row is None or not row.recorded or self.writer.note_tail(tail)
+        return row is None or not row.recorded or self.config.copy_exactly or self.writer.note_tail(tail)
 
     def tick(self, now_mono_ns: int) -> list[Committed | Alarm]:
         """Commit when it is due; what to publish now. Raises DiskFull."""

@@ -51,7 +51,5 @@ class ExactNode(Player):
     def values(self, last: bool) -> dict[str, float]:
         return {"episodes": self._episodes, "played": self._events}
 
-    def close(self) -> None:
-        super().close()
-        if hasattr(self, "_reader"):
-            self._reader.close()
+    def let_go(self) -> None:
+        self._reader.close()

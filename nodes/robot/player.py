@@ -24,6 +24,7 @@ class Player(Node):
     """A replay moves nothing: it needs no watchdog, and a halt is a pause."""
 
     config: RobotConfig
+    _opened = False
 
     def setup(self) -> None:
         try:
@@ -41,6 +42,7 @@ class Player(Node):
             self.open()
         except RobotError as error:
             raise NodeError(str(error), EXIT_BAD_CONFIG) from None
+        self._opened = True
 
     # -- what is played ---------------------------------------------------------------------------
 
@@ -58,6 +60,10 @@ class Player(Node):
 
     def end(self) -> str:
         """Say what is to be said at the end; why it is the end."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Nothing is read any more."""
         raise NotImplementedError
 
     def values(self, last: bool) -> dict[str, float]:
@@ -139,5 +145,8 @@ class Player(Node):
         raise RobotError("an exact replay plays all of a session, in order")
 
     def close(self) -> None:
-        if hasattr(self, "pace"):
-            self.metrics({"steps": self.steps, **self.values(last=True)})
+        """The last words; then what is played is let go of."""
+        if not self._opened:
+            return
+        self.metrics({"steps": self.steps, **self.values(last=True)})
+        self.let_go()

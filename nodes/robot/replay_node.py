@@ -78,6 +78,10 @@ class ReplayNode(Player):
         self.episodes.end("end of what is played", self._origin)
         return f"end of session {self.recording.session}"
 
+    def let_go(self) -> None:
+        self.episodes.end("the run was stopped", self._origin)
+        self.recording.close()
+
     def values(self, last: bool) -> dict[str, float]:
         begun = self.progress.episode - self.episodes.earlier[0]
         return {"episodes": begun, **(self.statistics.numbers() if last else self.statistics.counts())}
@@ -105,11 +109,3 @@ class ReplayNode(Player):
 
     def do_reset(self, args: dict[str, Any]) -> None:
         self.do_mark({"mark": "reset"})
-
-    def close(self) -> None:
-        """The last words, and the session is let go of."""
-        if hasattr(self, "episodes"):
-            self.episodes.end("the run was stopped", self._origin)
-            super().close()
-        if hasattr(self, "recording"):
-            self.recording.close()
