@@ -50,6 +50,7 @@ class RobotNode(Node):
         self.steps_allowed = 0
         self.late = 0
         self._standing = False
+        self._farewell = ""
         self._frame_s = 0.0
         self._metrics_s = 0.0
         self._metrics_steps = self.progress.steps
@@ -90,8 +91,10 @@ class RobotNode(Node):
         if self.watchdog.error is not None:
             raise NodeError(f"the robot is lost, it could not be stopped: {self.watchdog.error}")
         self._publish_metrics(now_s)
-        held = self.watchdog.held or (self.paused and self.progress.steps >= self.steps_allowed)
-        if held or self.phase == "ended":
+        if self.phase == "ended":
+            self.watchdog.rest()
+            return self.finish_when_taken("ended", self._farewell)
+        if self.watchdog.held or (self.paused and self.progress.steps >= self.steps_allowed):
             self.watchdog.rest()
             return MAX_WAIT_S
         if self.phase == "act":
@@ -214,8 +217,7 @@ class RobotNode(Node):
 
     def _end(self, reason: str) -> None:
         self.episodes.end(reason)
-        self.phase = "ended"
-        self.finish("ended", reason)
+        self.phase, self._farewell = "ended", reason
 
     # -- control ----------------------------------------------------------------------------------
 

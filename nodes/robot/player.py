@@ -33,7 +33,7 @@ class Player(Node):
             raise NodeError(f"replay: {error}", EXIT_BAD_CONFIG) from None
         self.pace = Pace(self.options.rate)
         self.paused = self.options.paused
-        self.ended = False
+        self.ended, self._farewell = False, ""
         self.steps = 0
         self._steps_allowed = 0
         self._next: Due | None = None
@@ -80,16 +80,16 @@ class Player(Node):
     def tick(self) -> float:
         now_s = time.monotonic()
         self._tell_metrics(now_s)
-        held = self.paused and self.steps >= self._steps_allowed
-        if held or self.ended:
+        if self.ended:
+            return self.finish_when_taken("ended", self._farewell)
+        if self.paused and self.steps >= self._steps_allowed:
             return MAX_WAIT_S
         try:
             self._next = self._next or self.read()
         except RobotError as error:
             raise NodeError(f"the replay cannot go on: {error}") from None
         if self._next is None:
-            self.ended = True
-            self.finish("ended", self.end())
+            self.ended, self._farewell = True, self.end()
             return 0.0
         wait_s = 0.0 if self.paused else self.pace.wait_s(self._next.at_s, time.monotonic())
         if wait_s > 0:

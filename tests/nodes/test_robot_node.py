@@ -130,6 +130,8 @@ def test_episodes_end_with_the_frame_of_their_last_action(robot: Any) -> None:
         ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2), ("end", 0, 2),
         ("start", 1, 0), ("frame", 1, 0), ("action", 1, 0), ("frame", 1, 1), ("end", 1, 1),
     ]  # fmt: skip
+    assert "outcome" not in made.bus.said, "not before all of it is taken"
+    made.tick()
     assert made.bus.said["outcome"] == "ended"
     assert made.tick() == MAX_WAIT_S
     with pytest.raises(ValueError, match="the run has ended"):
