@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import bus, codecs, learning, overhead, recorder
+from bench import bus, codecs, learning, overhead, recorder, replay
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -70,7 +70,14 @@ def overhead_command(quick: bool) -> None:
     sys.exit(0 if overhead.bench(click.echo, RESULTS, 5.0 if quick else 20.0, 3) else 1)
 
 
-COMMANDS = (bus_command, recorder_command, overhead_command, codecs_command, learning_command)
+@cli.command("replay")
+@click.option("--quick", is_flag=True, help="Ten seconds of each size, ten runs.")
+def replay_command(quick: bool) -> None:
+    """Replay: how punctual at rate 1 beside a bare sleep loop; what is lost at full speed."""
+    sys.exit(0 if replay.bench(click.echo, RESULTS, 10.0 if quick else 30.0, 10 if quick else 100) else 1)
+
+
+COMMANDS = (bus_command, recorder_command, overhead_command, replay_command, codecs_command, learning_command)
 
 if __name__ == "__main__":
     cli()

@@ -110,7 +110,7 @@ def _next(summary: Summary, run_dir: str, toddle: str) -> Iterator[str]:
     if summary.samples:
         yield f"{toddle} evaluate {summary.name}"
     if summary.session and summary.steps:
-        yield f"{toddle} launch launch/replay.yaml --set session={summary.session}"
+        yield f"{toddle} replay {summary.session}"
         yield f"{toddle} sessions info {summary.session}"
     if not summary.samples and summary.outcome != "failed":
         yield f"{toddle} launch launch/online.yaml{'' if summary.session else '   # learn a simulated world'}"

@@ -42,6 +42,7 @@ DRAIN_IDLE_S = 1.0
 DRAIN_MAX_S = 8.0
 MAX_WAIT_S = 0.5
 BURST_S = 0.05
+TAKEN_LOOK_S = 0.02
 WRONG_ARGUMENTS = (
     ValueError,
     TypeError,
@@ -92,6 +93,7 @@ class Node:
         self.log = logging.getLogger(wiring.name)
         self.exit_code = EXIT_DONE
         self._said: dict[str, float] = {}
+        self._finished = False
         timing = metrics.TIMINGS.get(wiring.kind)
         self.timing = timing.start() if timing else None
         self.heard_ns = 0
@@ -151,6 +153,13 @@ class Node:
     def finish(self, outcome: str, detail: str = "") -> None:
         """The node has done what it was for: the launcher ends the run with this outcome."""
         self.bus.set_state(outcome=outcome, detail=detail)
+
+    def finish_when_taken(self, outcome: str, detail: str = "") -> float:
+        """The same, as soon as whoever learns from it or records it has handled all of it; for `tick` to return, again and again."""
+        if not self._finished and self.bus.delivered():
+            self._finished = True
+            self.finish(outcome, detail)
+        return MAX_WAIT_S if self._finished else TAKEN_LOOK_S
 
 
 class _Runner:
@@ -265,7 +274,7 @@ class _Runner:
         return command(request.args) or {}
 
 
-def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
+def main(node_class: Callable[[Wiring, Any, Bus], Node], config_class: type[msgspec.Struct]) -> None:
     """Run one node from the wiring file named on the command line, and exit with its code."""
     process.show_stacks()
     process.die_with_parent()
@@ -286,7 +295,7 @@ def main(node_class: type[Node], config_class: type[msgspec.Struct]) -> None:
     sys.exit(run_node(node_class, wiring, config))
 
 
-def run_node(node_class: type[Node], wiring: Wiring, config: Any, attached: bool = False) -> int:
+def run_node(node_class: Callable[[Wiring, Any, Bus], Node], wiring: Wiring, config: Any, attached: bool = False) -> int:
     """The life of one node in this process; returns its exit code.
 
     An `attached` node joins a graph that runs already: it waits for nobody, and ends when its inputs have.

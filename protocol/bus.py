@@ -204,6 +204,11 @@ class Bus:
         """Not when this is a forced stop, nor in the thread that deals with what has come."""
         return not self._abandoned and self._thread.worker != threading.get_ident()
 
+    def delivered(self) -> bool:
+        """Whether every reliable subscriber that is here has handled all that was published for it."""
+        with self.lock:
+            return self.ring.drained()
+
     def set_state(
         self, state: StateName | None = None, *, detail: str | None = None,
         outcome: str | None = None, metrics_url: str | None = None, final: bool | None = None,

@@ -67,17 +67,20 @@ class Robot(Body, frozen=True, kw_only=True):
 class Frame(Body, frozen=True, kw_only=True):
     """One observation. Arrays: `image/<camera>` HxWx3 uint8, `depth/<camera>` HxW, `state` float32.
 
-    `last`: it ends its episode, no action follows.
+    `last`: it ends its episode, no action follows. `origin_t_ns`: when it was captured, wall clock, if that was
+    not now but in a recording.
     """
 
     held_out: bool = False
     last: bool = False
+    origin_t_ns: int | None = None
 
 
 class ActionTaken(Body, frozen=True, kw_only=True):
     """What was executed after the frame of this step.
 
     `start_ns` is wall clock; `end_ns` is that plus the time it took, so that a clock that jumps does not matter.
+    Of an action that is played back both are the recording's.
     """
 
     action: Action
@@ -253,6 +256,16 @@ class Alarm(Body, frozen=True, kw_only=True):
     name: str
     text: str
     active: bool = True
+
+
+class Played(Body, frozen=True, kw_only=True):
+    """A recorded message of whatever topic, whole, published again.
+
+    Arrays: `~header`, the bytes of its own header as they were; and its own arrays under their names, but for
+    those in `left_out`, which were not recorded. See `protocol.played`.
+    """
+
+    left_out: list[str] = []
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

@@ -113,6 +113,11 @@ TOPICS: dict[str, Topic] = _topics(
         takers={"recorder": RELIABLE, "viewer": LATEST, "launcher": LATEST},
         what="something a person should know now",
     ),
+    Topic(
+        kind="played", body=m.Played, publishers=("robot",), recorded=False, max_bytes=513 * MB,
+        arrays=("~header",), takers={"recorder": RELIABLE},
+        what="a recorded message, whole, as it was: an exact replay",
+    ),
 )  # fmt: skip
 
 

@@ -133,6 +133,24 @@ class SessionReader:
         """Whether an event of the log is of this session: of a split only some are."""
         return True
 
+    def numbers(self, start: int = 0, kinds: Iterable[str] | None = None) -> Iterator[int]:
+        """The numbers of the same events, without reading them: for `event`, one at a time."""
+        return self._numbers_between(start, NO_END, kinds)
+
+    def _numbers_between(self, start: int, last: int, kinds: Iterable[str] | None) -> Iterator[int]:
+        """Numbers in the log from `start` to `last`."""
+        wanted = None if kinds is None else sorted(set(kinds))
+        at = start
+        for segment in self._ready():
+            while True:
+                with segment.read() as txn:
+                    numbers = _numbers(segment, txn, at) if wanted is None else _numbers_of(segment, txn, at, wanted)
+                here = [number for number in numbers if number <= last]
+                yield from here
+                if not here or len(here) < len(numbers):
+                    break
+                at = here[-1] + 1
+
     def topic_messages(self, kind: str) -> Iterator[Message]:
         """All messages of a topic kind such as `frame`, in arrival order."""
         return self.events(kinds=[kind])
@@ -167,6 +185,19 @@ class SessionReader:
             raise EventNotFound(f"session {self.path.name} has no frame of episode {episode}, step {step}")
         return message
 
+    def frame_from(self, episode: int, step: int = 0) -> int | None:
+        """The number of the first frame of this episode from `step` on; None when there is none."""
+        first, last = step_key("frame", episode, step, 0), step_key("frame", episode, None, 2**64 - 1)
+        for segment in self._ready():
+            with segment.read() as txn, txn.cursor(db=segment.table("step")) as cursor:
+                there = cursor.set_range(first)
+                while there and bytes(cursor.key()) <= last:
+                    number = int(STEP_KEY.unpack(cursor.key())[3])
+                    if self._holds(number):
+                        return number
+                    there = cursor.next()
+        return None
+
     def probe(self) -> Message | None:
         """The newest probe; None when the robot sent none."""
         number = self._last_of("probe")
@@ -185,6 +216,20 @@ class SessionReader:
                     there = cursor.next()
                 if there:
                     found.append(TIME_KEY.unpack(cursor.key()))
+        return min(found)[1] if found else None
+
+    def frame_at(self, t_ns: int) -> int | None:
+        """The same of frames alone."""
+        found: list[tuple[int, int]] = []
+        for segment in self._ready():
+            with segment.read() as txn, txn.cursor(db=segment.table("time")) as cursor:
+                more = cursor.set_range(TIME_KEY.pack(max(t_ns, 0), 0))
+                while more:
+                    key = TIME_KEY.unpack(cursor.key())
+                    if self._holds(key[1]) and txn.get(KIND_KEY.pack(b"frame", key[1]), db=segment.table("kind")) is not None:
+                        found.append(key)
+                        break
+                    more = cursor.next()
         return min(found)[1] if found else None
 
     def follow(

@@ -27,11 +27,15 @@ _ARRAY = struct.Struct(">BQ")
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A recorded message, its number in the session, and the names of arrays that were not stored."""
+    """A recorded message, its number in the session, and the names of arrays that were not stored.
+
+    `header` are the header's bytes as they came, which tell of those arrays too.
+    """
 
     number: int
     message: Message
     left_out: tuple[str, ...] = ()
+    header: bytes = b""
 
 
 def encode_record(number: int, message: Message, codec: ArrayCodec, leave_out: Collection[str] = ()) -> bytes:
@@ -114,7 +118,8 @@ def _decode(number: int, data: memoryview, codec: ArrayCodec) -> Event:
     _, header_size, count = _PREFIX.unpack_from(data)
     table = [_ARRAY.unpack_from(data, _PREFIX.size + i * _ARRAY.size) for i in range(count)]
     at = _PREFIX.size + count * _ARRAY.size
-    header = decode_header(data[at : at + header_size])
+    header_bytes = bytes(data[at : at + header_size])
+    header = decode_header(header_bytes)
     at += header_size
     if len(header.arrays) != count or at + sum(size for _, size in table) != len(data):
         raise ValueError("lengths do not add up")
@@ -127,4 +132,4 @@ def _decode(number: int, data: memoryview, codec: ArrayCodec) -> Event:
             buffers.append(codec.decode(kind, data[at : at + size], DTYPES[dtype], shape))
         at += size
     message = assemble(msgspec.structs.replace(header, arrays=kept), buffers)
-    return Event(number, message, tuple(left_out))
+    return Event(number, message, tuple(left_out), header_bytes)

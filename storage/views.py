@@ -65,6 +65,20 @@ class SplitReader(SessionReader):
             for event in self._between(first, last, wanted):
                 yield msgspec.structs.replace(event, number=self.numbering.place_of(event.number))
 
+    def numbers(self, start: int = 0, kinds: Iterable[str] | None = None) -> Iterator[int]:
+        wanted = None if kinds is None else list(kinds)
+        for first, last in self.numbering.spans_from(start):
+            for number in self._numbers_between(first, last, wanted):
+                yield self.numbering.place_of(number)
+
+    def frame_at(self, t_ns: int) -> int | None:
+        found = super().frame_at(t_ns)
+        return None if found is None else self.numbering.place_of(found)
+
+    def frame_from(self, episode: int, step: int = 0) -> int | None:
+        found = super().frame_from(episode, step)
+        return None if found is None else self.numbering.place_of(found)
+
     def event_at(self, t_ns: int) -> int | None:
         found = super().event_at(t_ns)
         return None if found is None else self.numbering.place_of(found)

@@ -15,9 +15,17 @@ import pytest
 import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("launch-files", "sessions", "editing", "quality", "watching", "doctor", "security"))]
-ELSEWHERE = ("toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json")  # need a second machine
-LISTENING = ("toddle top", "toddle topic ", "toddle graph")
+PAGES = [
+    "README.md",
+    *(f"docs/{page}.md" for page in ("launch-files", "sessions", "replay", "editing", "quality", "watching", "doctor", "security")),
+]
+ELSEWHERE = (
+    "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
+    "toddle ask robot seek to=3/0",  # needs a replay that runs; this and the two below are tried in tests/live/test_replays.py
+    "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
+    "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",
+)  # fmt: skip
+LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
 SHORT = ["--time-limit", "4"]
@@ -44,7 +52,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = shlex.split(os.path.expandvars(command))
-    if words[1] == "launch" and "--dry-run" not in words and "--time-limit" not in words:
+    if words[1] in ("launch", "replay") and "--dry-run" not in words and "--time-limit" not in words:
         words += SHORT
     if words[1] == "topic" and words[2] != "list":
         words += ["--count", "2"]

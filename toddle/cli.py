@@ -6,10 +6,12 @@ from toddle.lazy import Commands, LazyGroup
 
 VERBS: Commands = {
     "launch": ("toddle.launch:launch", "Start a graph of nodes from a launch file."),
+    "replay": ("toddle.replay:replay", "Play a recorded session as if its robot were there."),
     "sessions": ("toddle.sessions.command:sessions", "List, show, verify and import recorded sessions."),
     "evaluate": ("toddle.evaluate:evaluate", "Score a run or a checkpoint against truth and baselines."),
     "view": ("toddle.view:view", "Look at a running graph or a recorded session."),
     "topic": ("toddle.topic:topic", "List, print and measure the topics of a running graph."),
+    "ask": ("toddle.ask:ask", "Ask a node of a running graph to pause, step, seek and so on."),
     "top": ("toddle.top:top", "Watch the nodes of a running graph."),
     "graph": ("toddle.graph:graph", "Draw a launch file or a running graph."),
     "logs": ("toddle.logs:logs", "Read and follow the logs of a run."),

@@ -26,6 +26,9 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The recorder stops with exit code 4 before less disk than this is free; an alarm comes at twice as much."""
     record_predictions: bool = False
     """Whether predicted images are stored; their numbers always are."""
+    copy_exactly: bool = False
+    """Whether only what an exact replay brings is stored, so that the session equals the one played, event by event.
+    One that is killed is not gone on with: begin the copy again."""
 
     def __post_init__(self) -> None:
         if not 0 < self.sync_interval_s <= 3600:

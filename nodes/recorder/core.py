@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nodes.recorder.config import RecorderConfig
 from protocol.messages import Alarm, Committed, Gap, Message, Robot, Tail
+from protocol.played import unwrap
 from protocol.topics import TOPICS
 from storage.errors import BadMessage
 from storage.retention import Deleted, retain
@@ -62,12 +63,24 @@ class RecorderCore:
     def handle(self, message: Message) -> int | None:
         """Record one message when its topic is recorded; the event's number. Raises DiskFull."""
         row = TOPICS.get(message.kind)
-        if row is None or not row.recorded:
+        if row is None or not row.recorded or self.config.copy_exactly:
             _count(self.ignored, message.topic)
             return None
+        return self._append(message, self._left_out(message))
+
+    def handle_played(self, outer: Message) -> int | None:
+        """Record the message that an exact replay has wrapped: all that was recorded of it. Raises DecodeError, DiskFull."""
+        message, left_out = unwrap(outer)
+        row = TOPICS[message.kind]
+        if not row.recorded:
+            _count(self.ignored, message.topic)
+            return None
+        return self._append(message, left_out)
+
+    def _append(self, message: Message, left_out: frozenset[str]) -> int | None:
         before = self.writer.events
         try:
-            number = self.writer.append(message, self._left_out(message))
+            number = self.writer.append(message, left_out)
         except BadMessage:
             _count(self.refused, message.topic)
             return None
@@ -77,13 +90,13 @@ class RecorderCore:
     def note_gap(self, gap: Gap) -> None:
         """Write down what the bus could not get any more."""
         row = TOPICS.get(gap.topic.partition("/")[0])
-        if row is not None and row.recorded:
+        if row is not None and row.recorded and not self.config.copy_exactly:
             self.writer.note_gap(gap)
 
     def note_tail(self, tail: Tail) -> bool:
         """Write down that the end of a stream is not known; False when nothing of that stream has come here yet."""
         row = TOPICS.get(tail.topic.partition("/")[0])
-        return row is None or not row.recorded or self.writer.note_tail(tail)
+        return row is None or not row.recorded or self.config.copy_exactly or self.writer.note_tail(tail)
 
     def tick(self, now_mono_ns: int) -> list[Committed | Alarm]:
         """Commit when it is due; what to publish now. Raises DiskFull."""

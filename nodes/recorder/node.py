@@ -6,9 +6,10 @@ from pathlib import Path
 
 from nodes.recorder.config import RecorderConfig
 from nodes.recorder.core import RecorderCore, open_writer
-from nodes.runtime import Node, NodeError
+from nodes.runtime import BadMessage, Node, NodeError
 from protocol import messages as m
 from protocol.books import Resume
+from protocol.errors import DecodeError
 from storage.errors import StorageError
 from storage.paths import session_path, sessions_root
 
@@ -75,6 +76,15 @@ class RecorderNode(Node):
         assert self.core is not None
         try:
             self.core.handle(message)
+        except StorageError as error:
+            raise NodeError(str(error), error.exit_code) from None
+
+    def on_played(self, message: m.Message) -> None:
+        assert self.core is not None
+        try:
+            self.core.handle_played(message)
+        except DecodeError as error:
+            raise BadMessage(str(error)) from None
         except StorageError as error:
             raise NodeError(str(error), error.exit_code) from None
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nodes.robot.config import RobotConfig
-from nodes.robot.interface import Observation, PlayedStep
+from nodes.robot.interface import Observation, Origin
 from protocol import messages as m
 
 
@@ -26,11 +26,8 @@ def frame_arrays(seen: Observation) -> dict[str, np.ndarray]:
     return arrays
 
 
-def episode_mark(mark: m.MarkName, reason: str, played: PlayedStep | None) -> m.EpisodeMark:
+def episode_mark(mark: m.MarkName, reason: str, origin: Origin | None) -> m.EpisodeMark:
     """A mark; one that is played back says where it comes from."""
-    if played is None:
+    if origin is None:
         return m.EpisodeMark(mark=mark, reason=reason)
-    return m.EpisodeMark(
-        mark=mark, reason=reason, held_out=played.held_out,
-        origin_session=played.origin_session, origin_episode=played.origin_episode,
-    )  # fmt: skip
+    return m.EpisodeMark(mark=mark, reason=reason, held_out=origin.held_out, origin_session=origin.session, origin_episode=origin.episode)

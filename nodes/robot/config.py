@@ -8,14 +8,66 @@ from nodes.robot.limits import Limit
 
 DEFAULT_RATE_HZ = 20.0
 SILENCE_S = 1.0
-NOT_REAL = ("toroidal_dot", "replay")
+REPLAY = "replay"
+NOT_REAL = ("toroidal_dot", REPLAY)
+
+Place = float | str
+"""Of a recording: seconds since its first frame by its wall clock, or `EPISODE/STEP`."""
+
+
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is played, and how, by `driver: replay`.
+
+    `session` by name under `root`, or by path. `rate`: how many times as fast as it was captured; 0: as fast as
+    recorder and trainer take it. It begins at `start`, ends after the last frame at or before `until`, and begins
+    again with `loop`; `paused`: it waits for step or resume. `episodes`: only these. `action`: only transitions whose action fulfils
+    every condition, as in `speed>0.2, turn=0`. `hold_out`: auto, none, or a list of recorded episodes.
+
+    `exact`: every recorded message of every topic, bit for bit, for a recorder to `copy`; all of it, once.
+    """
+
+    session: str
+    root: str | None = None
+    rate: float = 1.0
+    start: Place = 0.0
+    until: Place | None = None
+    episodes: list[int] = []
+    action: str = ""
+    loop: bool = False
+    paused: bool = False
+    hold_out: Literal["auto", "none"] | list[int] = "auto"
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1e6:
+            raise ValueError(f"rate is {self.rate:g}; give how many times as fast as recorded, 0 for as fast as possible")
+        for place in (self.start, self.until or 0.0):
+            check_place(place)
+        parts = self.start, self.until, self.episodes, self.action, self.loop, self.hold_out
+        if self.exact and parts != (0.0, None, [], "", False, "auto"):
+            raise ValueError("exact plays all of a session, once: it goes with rate and paused alone")
+
+
+def check_place(place: Place) -> None:
+    """ValueError when it is none."""
+    if isinstance(place, str):
+        episode_and_step(place)
+    elif not 0 <= place < 1e9:
+        raise ValueError(f"{place:g} is no place in a recording: give seconds from its first frame, or EPISODE/STEP")
+
+
+def episode_and_step(place: str) -> tuple[int, int]:
+    """Of `EPISODE/STEP`."""
+    episode, _, step = place.partition("/")
+    if not (episode.isdecimal() and step.isdecimal()):
+        raise ValueError(f"{place!r} is no place in a recording: give seconds from its first frame, or EPISODE/STEP such as 3/0")
+    return int(episode), int(step)
 
 
 class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`driver` is `toroidal_dot`, `replay`, or `package.module:Class`; `options` are the driver's own.
 
-    `rate_hz` is 20 when not given, for a replay the recording's own; 0 is no limit: a replay then plays as
-    fast as its reliable subscribers take it. `lockstep` makes a step when a command comes; `paced` makes
+    `rate_hz` is 20 when not given; 0 is no limit. `lockstep` makes a step when a command comes; `paced` makes
     one every 1/`rate_hz` s and takes the safe action when no command came in time. An episode ends after
     `episode_steps` (0: never), the run after `steps` (0: never).
 
@@ -42,10 +94,16 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"rate_hz is {rate_hz:g}; a paced robot needs a rate above 0")
         if self.episode_steps < 0 or self.steps < 0:
             raise ValueError("episode_steps and steps are counts; 0 means no limit")
-        if self.limits and self.driver == "replay":
-            raise ValueError("a replay executes nothing: it has no limits")
+        if self.driver == REPLAY:
+            self._check_replay()
         if (self.silence_s or 0) < 0 or (self.max_action_s or 0) < 0:
             raise ValueError("silence_s and max_action_s are seconds; 0 means no limit")
+
+    def _check_replay(self) -> None:
+        if self.limits:
+            raise ValueError("a replay executes nothing: it has no limits")
+        if self.rate_hz is not None or self.steps or self.episode_steps:
+            raise ValueError("a replay has the recording's own times, steps and episodes: see rate, until and episodes of its options")
 
     @property
     def silence_limit_s(self) -> float:
@@ -65,18 +123,23 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         return "block" if self.driver in NOT_REAL else "count"
 
+    def replay_options(self) -> ReplayOptions:
+        """The options of `driver: replay`; ValueError, msgspec's own among them, when they are none."""
+        return msgspec.convert(self.options, ReplayOptions)
+
     def problem(self) -> str:
         """What can be known to be wrong before anything is started; empty when nothing is."""
-        from nodes.robot.drivers import unknown
+        if self.driver != REPLAY:
+            from nodes.robot.drivers import unknown
 
-        if self.driver != "replay" or "session" not in self.options:
             return unknown(self.driver)
         from storage.errors import StorageError
         from storage.paths import find_session, sessions_root
 
         try:
-            find_session(sessions_root(self.options.get("root")), str(self.options["session"]))
-        except StorageError as error:
+            options = self.replay_options()
+            find_session(sessions_root(options.root), options.session)
+        except (ValueError, StorageError) as error:
             return str(error)
         return ""
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
+from nodes.robot.config import REPLAY
 from nodes.robot.interface import Robot, RobotError
 
 BUILT_IN = {
     "toroidal_dot": "nodes.robot.dot:ToroidalDot",
-    "replay": "nodes.robot.replay:Replay",
 }
 
 
@@ -20,8 +20,9 @@ def unknown(name: str) -> str:
     """Why there can be no driver called `name`; empty when there may be one."""
     if name in BUILT_IN or ":" in name:
         return ""
-    near = difflib.get_close_matches(name, BUILT_IN, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILT_IN)}, or your own as module:Class"
+    known = [*BUILT_IN, REPLAY]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}, or your own as module:Class"
     return f"unknown driver {name!r}; {hint}"
 
 

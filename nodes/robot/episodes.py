@@ -5,7 +5,7 @@ from collections.abc import Callable
 from nodes.leftbehind import LeftBehind
 from nodes.robot.bodies import episode_mark
 from nodes.robot.core import Progress
-from nodes.robot.interface import PlayedStep
+from nodes.robot.interface import Origin
 from protocol.messages import Body, MarkName
 
 
@@ -17,22 +17,22 @@ class Episodes:
         self.earlier = self._read()
         self.progress = Progress(*self.earlier)
 
-    def begin(self, played: PlayedStep | None = None) -> None:
-        """Begin an episode, and leave its number and the steps so far behind."""
+    def begin(self, step: int | None = None, origin: Origin | None = None) -> None:
+        """Begin an episode, of a recorded one at its `step`; leave its number and the steps so far behind."""
         self.progress.begin()
         self._place.write(f"{self.progress.episode} {self.progress.steps}")
-        if played is not None and played.step is not None:
-            self.progress.step = played.step
-        self.mark("start", played=played)
+        if step is not None:
+            self.progress.step = step
+        self.mark("start", origin=origin)
 
-    def mark(self, mark: MarkName, reason: str = "", played: PlayedStep | None = None) -> None:
-        body: Body = episode_mark(mark, reason, played)
+    def mark(self, mark: MarkName, reason: str = "", origin: Origin | None = None) -> None:
+        body: Body = episode_mark(mark, reason, origin)
         self._publish("episode", body, episode=self.progress.episode, step=self.progress.step)
 
-    def end(self, reason: str, played: PlayedStep | None = None) -> None:
+    def end(self, reason: str, origin: Origin | None = None) -> None:
         """End the running episode, if there is one."""
         if self.progress.open:
-            self.mark("end", reason, played)
+            self.mark("end", reason, origin)
             self.progress.open = False
 
     def _read(self) -> tuple[int, int]:

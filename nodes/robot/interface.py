@@ -39,10 +39,6 @@ class RobotError(Exception):
     """The robot cannot go on: lost, misconfigured, unreachable. One line: what, where, what to try."""
 
 
-class EndOfData(Exception):
-    """A driver that plays something back has come to its end."""
-
-
 @dataclass(frozen=True)
 class Observation:
     """What the robot sees now.
@@ -91,32 +87,12 @@ class KnowsTruth(Protocol):
 
 
 @dataclass(frozen=True)
-class PlayedStep:
-    """One step of something played back: observation, the action that followed it, and its place.
+class Origin:
+    """Where an episode that is played back comes from."""
 
-    `step` is its number within the episode, so that a hole in a recording stays a hole; None counts on.
-    """
-
-    observation: Observation
-    action: Action | None
-    success: bool
-    first: bool
-    last: bool
-    step: int | None
+    session: str
+    episode: int
     held_out: bool
-    origin_session: str
-    origin_episode: int
-    marks: list[str]
-
-
-@runtime_checkable
-class Plays(Protocol):
-    """A driver that brings its own actions and episodes: a recording."""
-
-    info: Robot
-
-    def next_step(self) -> PlayedStep:
-        """The next step; EndOfData after the last."""
 
 
 def check_observation(seen: Observation) -> str:

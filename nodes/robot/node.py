@@ -1,4 +1,4 @@
-"""The robot node: observe, publish, wait for a command, execute, publish; or play a recording."""
+"""The robot node: observe, publish, wait for a command, execute, publish."""
 
 import time
 from collections import deque
@@ -10,8 +10,8 @@ from nodes.robot.config import DEFAULT_RATE_HZ, RobotConfig
 from nodes.robot.core import TOO_LATE, CommandGate, Rate
 from nodes.robot.drivers import make_driver
 from nodes.robot.episodes import Episodes
-from nodes.robot.guard import Guard, lost
-from nodes.robot.interface import EndOfData, KnowsTruth, Observation, Plays, Robot, RobotError
+from nodes.robot.guard import Guard
+from nodes.robot.interface import KnowsTruth, Observation, Robot, RobotError
 from nodes.robot.safe import SafeDriver
 from nodes.robot.statistics import Statistics
 from nodes.robot.watchdog import HALTED, Watch, Watchdog
@@ -37,10 +37,9 @@ class RobotNode(Node):
         self.driver = Guard(driver, self.config.driver)
         self.watchdog.stop()  # an earlier process may have been killed while it moved
         self.watchdog.start()
-        self.plays = driver if isinstance(driver, Plays) else None
         self.simulator = driver if isinstance(driver, KnowsTruth) else None
         self.commanded = any(peer.kind == "predictor" for peer in self.wiring.inputs)
-        self.rate_hz = self._choose_rate_hz()
+        self.rate_hz = DEFAULT_RATE_HZ if self.config.rate_hz is None else self.config.rate_hz
         self.rate = Rate(self.rate_hz)
         self.safe = self._make_safe()
         self.space = self.safe.limits.space
@@ -51,6 +50,7 @@ class RobotNode(Node):
         self.steps_allowed = 0
         self.late = 0
         self._standing = False
+        self._farewell = ""
         self._frame_s = 0.0
         self._metrics_s = 0.0
         self._metrics_steps = self.progress.steps
@@ -72,17 +72,13 @@ class RobotNode(Node):
 
     def go(self) -> None:
         """Say what this robot is, and what is held out; then begin."""
-        if self.plays:
-            self.publish("robot", self.plays.info)
-        else:
-            self._observation = self.driver.observe()
-            self.publish("robot", self._describe(self._observation))
+        self._observation = self.driver.observe()
+        self.publish("robot", self._describe(self._observation))
         probe = self.simulator.probe() if self.simulator else None
         if probe:
             self.publish("probe", m.Probe(description=probe[0]), probe[1])
         self.rate.due_s = self._metrics_s = time.monotonic()
-        if not self.plays:
-            self.episodes.begin()
+        self.episodes.begin()
         if self.watchdog.halted:
             self.bus.set_state("paused")
 
@@ -95,8 +91,10 @@ class RobotNode(Node):
         if self.watchdog.error is not None:
             raise NodeError(f"the robot is lost, it could not be stopped: {self.watchdog.error}")
         self._publish_metrics(now_s)
-        held = self.watchdog.held or (self.paused and self.progress.steps >= self.steps_allowed)
-        if held or self.phase == "ended":
+        if self.phase == "ended":
+            self.watchdog.rest()
+            return self.finish_when_taken("ended", self._farewell)
+        if self.watchdog.held or (self.paused and self.progress.steps >= self.steps_allowed):
             self.watchdog.rest()
             return MAX_WAIT_S
         if self.phase == "act":
@@ -107,7 +105,7 @@ class RobotNode(Node):
         if wait_s > 0:
             return wait_s
         self.rate.start(now_s)
-        return self._play() if self.plays else self._show()
+        return self._show()
 
     def on_command(self, message: m.Message) -> None:
         place = message.envelope.episode, message.envelope.step
@@ -198,32 +196,6 @@ class RobotNode(Node):
     def _episode_over(self) -> bool:
         return 0 < self.config.episode_steps <= self.progress.step
 
-    def _play(self) -> float:
-        """Publish one recorded step."""
-        assert self.plays is not None
-        try:
-            with lost():
-                played = self.plays.next_step()
-        except EndOfData as error:
-            self._end(str(error))
-            return 0.0
-        if played.first:
-            self.episodes.begin(played)
-        elif played.step is not None:
-            self.progress.step = played.step
-        self._publish_frame(played.observation, held_out=played.held_out, last=played.last)
-        if played.action is not None:
-            now_ns = self.bus.clock.wall_ns()
-            body = m.ActionTaken(action=played.action, by="recording", start_ns=now_ns, end_ns=now_ns, success=played.success)
-            self.statistics.action(played.action, 0.0, played.success, safe=False)
-            self.publish("action", body, episode=self.progress.episode, step=self.progress.step)
-        self.progress.advance()
-        for mark in played.marks:
-            self.episodes.mark(mark, played=played)  # type: ignore[arg-type]
-        if played.last:
-            self.episodes.end("end of the recorded episode", played)
-        return 0.0
-
     # -- episodes ---------------------------------------------------------------------------------
 
     def _new_episode(self, mark: m.MarkName, reason: str) -> None:
@@ -245,8 +217,7 @@ class RobotNode(Node):
 
     def _end(self, reason: str) -> None:
         self.episodes.end(reason)
-        self.phase = "ended"
-        self.finish("ended", reason)
+        self.phase, self._farewell = "ended", reason
 
     # -- control ----------------------------------------------------------------------------------
 
@@ -294,11 +265,8 @@ class RobotNode(Node):
             raise ValueError(f"unknown mark {mark!r}; it knows success, failure, discard, reset")
         if self.phase == "ended":
             raise ValueError("the run has ended")
-        if self.plays:
-            self.episodes.mark(mark, "by a person")
-        else:
-            self._refuse_while_halted()  # a new episode may move the robot
-            self._new_episode(mark, "by a person")
+        self._refuse_while_halted()  # a new episode may move the robot
+        self._new_episode(mark, "by a person")
 
     def do_reset(self, args: dict[str, Any]) -> None:
         """End this episode and begin another."""
@@ -344,20 +312,15 @@ class RobotNode(Node):
         while self._to_log:
             self.log.warning("%s", self._to_log.popleft())
 
-    def _choose_rate_hz(self) -> float:
-        if self.config.rate_hz is not None:
-            return self.config.rate_hz
-        return self.plays.info.rate_hz if self.plays else DEFAULT_RATE_HZ
-
     def _describe(self, seen: Observation) -> m.Robot:
         driver = self.driver
         return describe(self.name, self.config, self.rate_hz, self.space, driver.safe_action, seen, driver.state_names)
 
-    def _publish_frame(self, seen: Observation, *, held_out: bool = False, last: bool = False) -> None:
+    def _publish_frame(self, seen: Observation, *, last: bool = False) -> None:
         interval_s = self.statistics.frame(time.monotonic())
         if interval_s is not None:
             self.took(interval_s)
-        body = m.Frame(held_out=held_out, last=last)
+        body = m.Frame(last=last)
         with self.watchdog.doing("publish"):
             self.publish("frame", body, frame_arrays(seen), episode=self.progress.episode, step=self.progress.step)
 

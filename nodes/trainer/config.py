@@ -10,7 +10,9 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `goal`: scores on the held-out probe at which the world counts as learned; with `stop_when_learned` the
     run then ends. Times are seconds. `train_ratio` bounds training to that many samples per new frame (0:
-    as fast as it can). `resume` is a checkpoint or a folder of checkpoints to go on from.
+    as fast as it can). Of a robot in lockstep the ratio is kept exactly: what a frame allows is trained before the next
+    one is taken, so that a replay, with the same seed and threads, ends in the same weights as the live run. `resume`
+    is a checkpoint or a folder of checkpoints to go on from.
     """
 
     model: str = "small"

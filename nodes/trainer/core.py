@@ -41,6 +41,8 @@ class TrainerCore:
         self.held_out = ReplayBuffer(cameras, size, context, capacity_bytes=HELD_OUT_MB * MB)
         self.probe: Probe | None = None
         self.frames_seen = 0
+        self.keeps_ratio = config.train_ratio > 0 and robot.timing == "lockstep"
+        """Whether what a frame allows is to be trained before the next one comes."""
         self._scorer: FramePredictor | None = None
         self._first_samples = self.learner.samples
 

@@ -100,6 +100,7 @@ class TrainerNode(Node):
             self._counted = (self.first_frame_s, self.core.learner.samples)
         if message.body.held_out and message.envelope.episode is not None:  # also when its start was not kept for us
             self._held_episodes.add(message.envelope.episode)
+        self._train_what_is_owed()
         with content_of(message):
             self.core.add_frame(message)
 
@@ -124,6 +125,12 @@ class TrainerNode(Node):
             self._score()
         if not self.core.can_train():
             return 0.01
+        self._train()
+        return 0.0
+
+    def _train(self) -> None:
+        """One step, and what is due after it."""
+        assert self.core is not None
         report = self.core.train()
         if self._due("metrics", METRICS_EVERY_S):
             self._report(report)
@@ -131,7 +138,11 @@ class TrainerNode(Node):
             self._publish_weights()
         if self._due("checkpoint", self.config.checkpoint_every_s):
             self._checkpoint()
-        return 0.0
+
+    def _train_what_is_owed(self) -> None:
+        """Where the ratio is kept: the steps that the frames so far allow, whenever they came."""
+        while self.core is not None and self.core.keeps_ratio and not self.paused and self.core.can_train():
+            self._train()
 
     def _due(self, what: str, every_s: float) -> bool:
         now_s = time.monotonic()
@@ -222,7 +233,10 @@ class TrainerNode(Node):
         self._checkpoint()
 
     def close(self) -> None:
-        if getattr(self, "core", None) is None or self.core is None or not self.core.learner.steps:
+        if getattr(self, "core", None) is None or self.core is None:
+            return
+        self._train_what_is_owed()
+        if not self.core.learner.steps:
             return
         self._score()
         self._publish_weights()

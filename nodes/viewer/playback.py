@@ -4,33 +4,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from nodes.timeline import Timeline
 from nodes.viewer.compose import Composer
 from nodes.viewer.config import ViewerConfig
 from nodes.viewer.sinks import Opened, open_sinks
 from nodes.viewer.state import ViewState
-from protocol.clock import NS_PER_S
-from protocol.messages import Envelope
 from storage.reader import SessionReader
 
 LONGEST_PAUSE_S = 2.0
-
-
-class Timeline:
-    """Seconds since the first message, by each run's monotonic clock from its first message on: wall clocks may jump."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self._starts_s: dict[str, float] = {}
-
-    def at(self, envelope: Envelope) -> float:
-        """When this message is to be shown: never before the one before it, and at most a pause later."""
-        mono_s = envelope.mono_ns / NS_PER_S
-        at_s = mono_s - self._starts_s.setdefault(envelope.run, mono_s - self.now_s)
-        if at_s > self.now_s + LONGEST_PAUSE_S:
-            at_s = self.now_s + LONGEST_PAUSE_S
-            self._starts_s = {envelope.run: mono_s - at_s}  # after a pause all begin anew
-        self.now_s = max(at_s, self.now_s)
-        return self.now_s
 
 
 def play(
@@ -48,7 +29,7 @@ def play(
     timeline = Timeline()
     period_s = 1 / config.rate_hz
     for message in reader.events():
-        time_s = timeline.at(message.envelope)
+        time_s = timeline.at(message.envelope, LONGEST_PAUSE_S)
         while time_s >= due_s or paused:
             picture = composer.compose(state, due_s)
             for sink in sinks.sinks:

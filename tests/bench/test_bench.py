@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bus, dora_bus, overhead, recorder
+from bench import bus, dora_bus, overhead, recorder, replay
 
 SIZE = (32, 48)
 
@@ -34,3 +34,11 @@ def test_overhead() -> None:
     found = overhead.measure(0.5, 1)
     assert found.keys() == {"all", "none", "told"}
     assert found["all"].keys() == {"source", "sink"}
+
+
+def test_replay(tmp_path: Path) -> None:
+    place = replay.Place(tmp_path)
+    even = replay.punctual(place, 60, SIZE)
+    assert even["replay"]["frames"] > 0 and even["bare sleep loop"]["p99"] > 0
+    full = replay.full_speed(place, 2)
+    assert (full["whole"], full["frames"]) == (2, replay.FULL_FRAMES)

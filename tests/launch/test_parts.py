@@ -278,7 +278,7 @@ def test_words() -> None:
     assert "skill over copying the last frame 0.50" in text
     assert "dropped   nothing" in text
     assert text.splitlines()[-3:] == [
-        "  toddle evaluate demo", "  toddle launch launch/replay.yaml --set session=s", "  toddle sessions info s",
+        "  toddle evaluate demo", "  toddle replay s", "  toddle sessions info s",
     ]  # fmt: skip
     plain = msgspec.json.decode(msgspec.json.encode(summary))
     assert plain["scores_at"] == {

@@ -16,7 +16,8 @@ from nodes.recorder.config import RecorderConfig
 from nodes.recorder.core import RecorderCore, open_writer
 from nodes.robot.config import RobotConfig
 from nodes.robot.node import RobotNode
-from nodes.viewer.playback import LONGEST_PAUSE_S, Timeline
+from nodes.timeline import Timeline
+from nodes.viewer.playback import LONGEST_PAUSE_S
 from protocol import messages as m
 from protocol.bus import Bus
 from protocol.control import ControlRequest
@@ -146,7 +147,7 @@ def _check_order(messages: list[m.Message]) -> None:
             assert 0 <= message.body.end_ns - message.body.start_ns < 600 * 10**9
     steps = [one.envelope.step for one in messages if one.kind == "frame"]
     assert steps == sorted(steps)
-    shown = [(timeline.at(one.envelope)) for timeline in [Timeline()] for one in messages]
+    shown = [(timeline.at(one.envelope, LONGEST_PAUSE_S)) for timeline in [Timeline()] for one in messages]
     assert all(0 <= after - before <= LONGEST_PAUSE_S for before, after in pairwise(shown))
     assert shown[-1] < 600, "a film of it lasts as long as the run did"
 
@@ -156,7 +157,7 @@ def test_a_pause_of_a_recording_is_cut_and_all_go_on_together() -> None:
 
     def at(run: str, mono_s: float) -> float:
         envelope = m.Envelope(topic="metrics/x", source="x", run=run, seq=0, t_ns=0, mono_ns=int(mono_s * 1e9))
-        return round(timeline.at(envelope), 6)
+        return round(timeline.at(envelope, LONGEST_PAUSE_S), 6)
 
     assert [at("a", 5.0), at("b", 900.0), at("a", 5.5), at("b", 900.25)] == [0.0, 0.0, 0.5, 0.5]
     assert [at("a", 105.5), at("b", 1000.25), at("a", 105.75), at("b", 1000.5)] == [2.5, 2.5, 2.75, 2.75]

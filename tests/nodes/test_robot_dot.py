@@ -9,7 +9,7 @@ from nodes.robot.config import RobotConfig, bytes_per_step
 from nodes.robot.core import CommandGate, Progress, Rate
 from nodes.robot.dot import HISTORY, ToroidalDot
 from nodes.robot.drivers import make_driver
-from nodes.robot.interface import KnowsTruth, Observation, Plays, RobotError, check_action, check_observation
+from nodes.robot.interface import KnowsTruth, Observation, RobotError, check_action, check_observation
 from nodes.robot.limits import Limit, Limits
 from protocol.messages import ActionSpaceInfo, Command
 
@@ -78,7 +78,6 @@ def test_held_out_rows_are_never_shown_live() -> None:
 def test_the_probe_is_true_and_its_histories_are_consistent() -> None:
     dot = ToroidalDot({**SMALL, "holdout_modulus": 3}, seed=1)
     assert isinstance(dot, KnowsTruth)
-    assert not isinstance(dot, Plays)
     probe = dot.probe()
     assert probe is not None
     arrays = probe[1]
@@ -127,7 +126,7 @@ def test_wrong_options_are_one_line(options: dict[str, Any], says: str) -> None:
     ("name", "says"),
     [
         ("toroidal_dt", "did you mean 'toroidal_dot'?"), ("zzz", "or your own as module:Class"), ("no_module:X", "cannot be loaded"),
-        ("json:NoClass", "cannot be loaded"), ("replay", "missing required field `session`"),
+        ("json:NoClass", "cannot be loaded"),
     ],
 )  # fmt: skip
 def test_wrong_drivers_are_one_line(name: str, says: str) -> None:

@@ -1,20 +1,18 @@
-"""The robot node by hand: what it publishes for which command, pause and mark; and recordings played back."""
+"""The robot node by hand: what it publishes for which command, pause and mark."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from nodes.robot.config import RobotConfig
 from nodes.robot.node import RobotNode
 from nodes.runtime import MAX_WAIT_S, NodeError
 from protocol import messages as m
-from storage.writer import SessionWriter
 
 SMALL = {"size": 16, "radius": 2, "step": 5, "probe_states": 4}
 PREDICTOR = [("pred", "predictor")]
@@ -132,6 +130,8 @@ def test_episodes_end_with_the_frame_of_their_last_action(robot: Any) -> None:
         ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2), ("end", 0, 2),
         ("start", 1, 0), ("frame", 1, 0), ("action", 1, 0), ("frame", 1, 1), ("end", 1, 1),
     ]  # fmt: skip
+    assert "outcome" not in made.bus.said, "not before all of it is taken"
+    made.tick()
     assert made.bus.said["outcome"] == "ended"
     assert made.tick() == MAX_WAIT_S
     with pytest.raises(ValueError, match="the run has ended"):
@@ -270,135 +270,5 @@ def test_a_lost_robot_is_one_line(arm: Any) -> None:
 def test_mistakes_of_a_driver_are_one_line(arm: Any, name: str, says: str) -> None:
     with pytest.raises(NodeError) as caught:
         ticks(arm(name), 4, go=True)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-# -- recordings -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def session(tmp_path: Path, dot_robot: m.Robot) -> Callable[..., str]:
-    """A session of frames: episodes as lists of steps; every frame shows its number."""
-
-    def make(episodes: list[list[int]], marks: dict[int, str] | None = None, probe: bool = False, fails: tuple[int, ...] = ()) -> str:
-        seqs = dict.fromkeys(("robot", "frame", "action", "episode", "probe"), -1)
-
-        def message(kind: str, body: m.Body, episode: int | None = None, step: int | None = None, **arrays: np.ndarray) -> m.Message:
-            seqs[kind] += 1
-            named = {name.replace("__", "/"): array for name, array in arrays.items()}
-            envelope = m.Envelope(
-                topic=f"{kind}/robot", source="robot", run="q", seq=seqs[kind], t_ns=10**18, mono_ns=0, episode=episode, step=step
-            )
-            return m.Message(envelope=envelope, body=body, arrays=named)
-
-        number = 0
-        with SessionWriter.create(tmp_path / "walk") as writer:
-            writer.append(message("robot", dot_robot))
-            if probe:
-                writer.append(message("probe", m.Probe(description="rows"), position=np.zeros((1, 2, 2), np.float32)))
-            for episode, numbers in enumerate(episodes):
-                writer.append(message("episode", m.EpisodeMark(mark="start"), episode, numbers[0]))
-                for step in numbers:
-                    image = np.full((16, 16, 3), number, np.uint8)
-                    writer.append(message("frame", m.Frame(), episode, step, image__top=image))
-                    body = m.ActionTaken(action={"action": float(number % 2)}, by="x", start_ns=1, end_ns=2, success=number not in fails)
-                    writer.append(message("action", body, episode, step))
-                    number += 1
-                if marks and episode in marks:
-                    writer.append(message("episode", m.EpisodeMark(mark=marks[episode]), episode, numbers[-1]))
-                writer.append(message("episode", m.EpisodeMark(mark="end"), episode, numbers[-1]))
-        return str(tmp_path / "walk")
-
-    return make
-
-
-@pytest.fixture
-def replay(node: Any) -> Iterator[Callable[..., Any]]:
-    made: list[Any] = []
-
-    def make(path: str, **options: Any) -> Any:
-        made.append(node(RobotNode, RobotConfig(driver="replay", rate_hz=0.0, options={"session": path, **options})))
-        made[-1].go()
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.driver.close()
-
-
-def play(made: Any, limit: int = 100) -> None:
-    for _ in range(limit):
-        if made.phase == "ended":
-            return
-        made.tick()
-
-
-def test_a_recording_is_played_as_if_a_robot_were_there(session: Any, replay: Any) -> None:
-    made = replay(session([[0, 1, 2], [0, 1]], fails=(1,)), hold_out="none")
-    play(made)
-    assert made.bus.places("frame", "action", "episode") == [
-        ("start", 0, 0), ("frame", 0, 0), ("action", 0, 0), ("frame", 0, 1), ("action", 0, 1), ("frame", 0, 2), ("action", 0, 2),
-        ("end", 0, 3),
-        ("start", 1, 0), ("frame", 1, 0), ("action", 1, 0), ("frame", 1, 1), ("action", 1, 1), ("end", 1, 2),
-    ]  # fmt: skip
-    assert [int(one.arrays["image/top"][0, 0, 0]) for one in made.bus.of("frame")] == [0, 1, 2, 3, 4]
-    assert [one.body.action["action"] for one in made.bus.of("action")] == [0.0, 1.0, 0.0, 1.0, 0.0]
-    assert [one.body.success for one in made.bus.of("action")] == [True, False, True, True, True]
-    said = made.bus.of("robot")[0].body
-    assert (said.driver, said.params["session"], said.params["of"]) == ("replay", "walk", "toroidal_dot")
-    assert made.bus.said["detail"] == "end of session walk"
-
-
-def test_a_hole_in_a_recording_stays_a_hole(session: Any, replay: Any) -> None:
-    """Frames 1 and 4 do not follow one another, so they must not look as if they did."""
-    made = replay(session([[0, 1, 4, 5], [3, 4]]), hold_out="none")
-    play(made)
-    assert [(episode, step) for _, episode, step in made.bus.places("frame")] == [(0, 0), (0, 1), (0, 4), (0, 5), (1, 3), (1, 4)]
-
-
-def test_marks_are_played_too(session: Any, replay: Any) -> None:
-    made = replay(session([[0, 1], [0, 1]], marks={0: "success", 1: "discard"}), hold_out="none")
-    play(made)
-    assert [name for name, *_ in made.bus.places("episode")] == ["start", "success", "end", "start", "discard", "end"]
-
-
-def test_in_a_loop_episodes_go_on_and_name_their_origin(session: Any, replay: Any) -> None:
-    made = replay(session([[0, 1], [0, 1]]), loop=True, hold_out=[1])
-    for _ in range(9):
-        made.tick()
-    starts = [one for one in made.bus.of("episode") if one.body.mark == "start"]
-    assert [one.envelope.episode for one in starts] == [0, 1, 2, 3, 4]
-    assert [one.body.origin_episode for one in starts] == [0, 1, 0, 1, 0]
-    assert [one.body.held_out for one in starts] == [False, True, False, True, False]
-    assert {one.body.origin_session for one in starts} == {"walk"}
-    assert [one.body.held_out for one in made.bus.of("frame")] == [False, False, True, True] * 2 + [False]
-
-
-@pytest.mark.parametrize(
-    ("lengths", "probe", "option", "held"),
-    [
-        ([5, 5, 5, 5], False, "auto", {3}), ([8, 8, 1, 1], False, "auto", {1, 2, 3}), ([9], False, "auto", set()),
-        ([5, 5], True, "auto", set()), ([5, 5], False, "none", set()), ([5, 5, 5], False, [0, 2], {0, 2}),
-    ],
-)  # fmt: skip
-def test_what_is_held_out(session: Any, replay: Any, lengths: list[int], probe: bool, option: Any, held: set[int]) -> None:
-    made = replay(session([list(range(n)) for n in lengths], probe=probe), hold_out=option)
-    assert made.plays.held_out == held
-    assert len(made.bus.of("probe")) == probe
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"session": "nowhere"}, "no session 'nowhere'"), ({"hold_out": [7]}, "hold_out names episodes [7]"),
-        ({"hold_out": "some"}, "hold_out"),
-        ({"wat": 1}, "unknown field `wat`"),
-    ],
-)  # fmt: skip
-def test_a_replay_that_cannot_be_is_one_line(session: Any, node: Any, options: dict[str, Any], says: str) -> None:
-    path = session([[0, 1]])
-    with pytest.raises(NodeError) as caught:
-        node(RobotNode, RobotConfig(driver="replay", options={"session": path, **options}))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,9 +1,11 @@
 """What the trainer remembers, learns from and is scored on."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -245,3 +247,25 @@ def test_a_goal_that_is_reached_is_said(trainer: Any, feed: Any, message: Make) 
     made.tick()
     assert made.bus.said["outcome"] == "learned"
     assert made.bus.of("metrics")[0].body.values["skill_copy_last"] > -1e9
+
+
+@pytest.mark.parametrize("timing", ["lockstep", "paced"])
+def test_in_lockstep_a_set_ratio_makes_training_a_matter_of_the_frames_alone(
+    node: Any, message: Make, feed: Any, dot_robot: m.Robot, timing: Any, tmp_path: Path
+) -> None:
+    """Whether the trainer finds time between two frames, or only at the end, its weights are the same."""
+
+    def learned(busy: bool) -> bytes:
+        made = node(TrainerNode, config(train_ratio=2.0, train={"batch_size": 4, "threads": 1}, eval_every_s=1000.0))
+        made.on_robot(message("robot", msgspec.structs.replace(dot_robot, timing=timing)))
+        for episode in range(3):
+            for step in range(5):
+                feed(made, episode, 1, first=step)
+                while not busy and made.tick() == 0.0:
+                    pass
+        made.close()
+        shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)  # the next one begins anew
+        assert made.core.learner.samples == (32 if timing == "lockstep" or not busy else 0)
+        return bytes(made.core.learner.weights_bytes())
+
+    assert (learned(busy=True) == learned(busy=False)) is (timing == "lockstep")

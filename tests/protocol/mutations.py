@@ -54,6 +54,7 @@ EXAMPLES: dict[str, tuple[m.Body, dict[str, np.ndarray]]] = {
     "committed": (m.Committed(session="s", last_seq={"frame/r": 2}, events=3, bytes=4, gaps=[GAP]), {}),
     "control": (m.Control(command="mark", args={"mark": "discard", "n": 3}, by="viewer"), {}),
     "alarm": (m.Alarm(name="disk", text="low", active=False), {}),
+    "played": (m.Played(left_out=["safetensors"]), {"~header": np.arange(9, dtype=np.uint8), "image/top": IMAGE}),
 }  # fmt: skip
 
 HUGE = [-1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1, -(2**63)]

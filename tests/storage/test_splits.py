@@ -30,7 +30,8 @@ from storage.wanted import Guard
 from storage.writer import SessionWriter
 
 READ_BY_SPLITS = {
-    "books", "close", "episodes", "event", "event_at", "events", "follow", "frame", "gaps", "info", "numbered", "probe", "read",
+    "books", "close", "episodes", "event", "event_at", "events", "follow", "frame",
+    "frame_at", "frame_from", "gaps", "info", "numbered", "numbers", "probe", "read",
     "refresh", "robot", "topic_messages",
 }  # fmt: skip
 
@@ -63,6 +64,7 @@ def test_a_split_reads_as_a_copy_does(parts, same):
                     mine, copied = list(ours.numbered(start, kinds)), list(theirs.numbered(start, kinds))
                     assert [event.number for event in mine] == [event.number for event in copied]
                     assert all(same(a.message, b.message) for a, b in zip(mine, copied, strict=True))
+                    assert list(ours.numbers(start, kinds)) == list(theirs.numbers(start, kinds))
             assert [message.envelope for message in ours.follow()] == [message.envelope for message in theirs.events()]
             assert [message.envelope for message in ours.topic_messages("episode")] == [
                 message.envelope for message in theirs.topic_messages("episode")
@@ -73,12 +75,15 @@ def test_a_split_reads_as_a_copy_does(parts, same):
                 with pytest.raises(EventNotFound):
                     ours.event(number)
             for episode in range(4):
+                for step in range(11):
+                    assert ours.frame_from(episode, step) == theirs.frame_from(episode, step)
                 for step in (*range(11), None):
                     for topic in ("frame", "action", "prediction/predictor", "episode", "status"):
                         a, b = ours.read(topic, episode, step), theirs.read(topic, episode, step)
                         assert (a is None) == (b is None) and (a is None or same(a, b)), (topic, episode, step)
             for t_ns in (0, *range(10**18, 10**18 + 42 * 10**8, 10**8 // 2)):
                 assert ours.event_at(t_ns) == theirs.event_at(t_ns), t_ns
+                assert ours.frame_at(t_ns) == theirs.frame_at(t_ns), t_ns
             assert same(ours.probe(), theirs.probe())
             assert ours.episodes() == theirs.episodes()
             assert ours.robot == theirs.robot

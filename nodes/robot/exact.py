@@ -1,0 +1,55 @@
+"""The robot node that plays a recording bit for bit: every recorded message of every topic, in recorded order.
+
+Each travels whole inside a message of this node's own topic (`protocol.played`): topic, source, run, number, times
+and arrays are the recording's. What was not recorded cannot be played: that is counted, and said at the end.
+"""
+
+from collections import Counter
+
+from nodes.robot.interface import RobotError
+from nodes.robot.player import Due, Player
+from nodes.robot.replay import open_recording
+from nodes.timeline import Timeline
+from protocol.played import wrap
+from storage.errors import StorageError
+from storage.record import Event
+
+LONGEST_PAUSE_S = 2.0
+"""Nobody recorded anything for longer than that: the pause is cut."""
+
+
+class ExactNode(Player):
+    def open(self) -> None:
+        self._reader = open_recording(self.options)
+        self._numbers = self._reader.numbers()
+        self._timeline = Timeline()
+        self._events = 0
+        self._episodes = 0
+        self._lacking: Counter[str] = Counter()
+
+    def read(self) -> Due | None:
+        try:
+            number = next(self._numbers, None)
+            event = None if number is None else self._reader.event(number)
+        except StorageError as error:
+            raise RobotError(str(error)) from None
+        return None if event is None else Due(self._timeline.at(event.message.envelope, LONGEST_PAUSE_S), event)
+
+    def play(self, what: Event) -> None:
+        message = what.message
+        self.publish("played", *wrap(what.header, message.arrays, what.left_out))
+        self._events += 1
+        self._lacking[message.kind] += bool(what.left_out)
+        self._episodes += message.kind == "episode" and message.body.mark == "start"
+        self.steps += message.kind == "frame"
+
+    def end(self) -> str:
+        lacking = ", ".join(f"{count} {kind}" for kind, count in sorted(self._lacking.items()) if count)
+        without = f"; not bit for bit, for want of arrays that were not recorded: {lacking}" if lacking else ", each bit for bit"
+        return f"end of session {self._reader.path.name}: {self._events} messages{without}"
+
+    def values(self, last: bool) -> dict[str, float]:
+        return {"episodes": self._episodes, "played": self._events}
+
+    def let_go(self) -> None:
+        self._reader.close()
