@@ -8,11 +8,14 @@ import msgspec
 
 from protocol.clock import NS_PER_S
 from protocol.messages import ActionTaken, Envelope, EpisodeMark, Frame, Gap, Message, Tail
+from storage.announced import Announced
 from storage.index import MAX_INDEXED
+from storage.segment import encode_meta
 from storage.spans import joined, outside
 
 JUMP_NS = 500_000_000
 MAX_JUMPS = 100
+STATE_KEY = b"state"
 
 
 class Stream(msgspec.Struct, kw_only=True):
@@ -76,10 +79,16 @@ class ClockJump(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """Totals: events, the bytes of their records, and the first jumps of wall clocks."""
+    """Totals: events, the bytes of their records, the number of the last commit, and the first jumps of wall clocks.
+
+    `streams` and `episodes` (inclusive spans) name all other rows, so that each can be looked up alone.
+    """
 
     events: int = 0
     bytes: int = 0
+    commit: int = 0
+    streams: int = 0
+    episodes: list[tuple[int, int]] = []
     clock_jumps: list[ClockJump] = []
 
 
@@ -110,10 +119,9 @@ class Books:
             stream.last_t_ns, stream.last_mono_ns = envelope.t_ns, envelope.mono_ns
         stream.count += 1
         stream.bytes += stored
-        self._changed[b"stream/%08x" % stream.id] = stream
+        self._changed[stream_key(stream.id)] = stream
         self.state.events += 1
         self.state.bytes += stored
-        self._changed[b"state"] = self.state
         if envelope.episode is not None and 0 <= envelope.episode < MAX_INDEXED:
             self._episode(message, envelope.episode)
         return stream
@@ -126,8 +134,7 @@ class Books:
         # what lies between the last number that came and the gap did not come either
         stream.gaps = joined([*stream.gaps, (min(gap.first, stream.last_seq + 1), gap.last)])
         stream.last_seq = max(stream.last_seq, gap.last)
-        self._changed[b"stream/%08x" % stream.id] = stream
-        self._changed[b"state"] = self.state
+        self._changed[stream_key(stream.id)] = stream
 
     def note_tail(self, tail: Tail) -> bool:
         """The end of a known stream is unknown; whether it is known here."""
@@ -135,8 +142,7 @@ class Books:
         if stream is None:
             return False
         stream.told = tail.told
-        self._changed[b"stream/%08x" % stream.id] = stream
-        self._changed[b"state"] = self.state
+        self._changed[stream_key(stream.id)] = stream
         return True
 
     def settle(self, sources: "list[Books]") -> None:
@@ -163,7 +169,7 @@ class Books:
             known = self.streams.get((topic, run))
             if known is not None and known.last_that_came() == last:
                 known.told = told
-        self._changed |= {b"stream/%08x" % stream.id: stream for stream in self.streams.values()}
+        self._changed |= {stream_key(stream.id): stream for stream in self.streams.values()}
 
     def rows(self) -> list["Stream | Episode | State"]:
         """All rows, as `put` takes them."""
@@ -185,10 +191,19 @@ class Books:
 
     def changed(self) -> list[tuple[bytes, bytes]]:
         """Rows of the meta table that changed since `written`."""
-        return [(key, msgspec.msgpack.encode(row)) for key, row in self._changed.items()]
+        return [(key, encode_meta(row)) for key, row in self._changed.items()]
+
+    def next_commit(self) -> None:
+        """Number the commit that is to come; one that failed has had its number."""
+        self.state.commit += 1
+        self._changed[STATE_KEY] = self.state
 
     def written(self) -> None:
         self._changed.clear()
+
+    def reached(self) -> Announced:
+        """How far they go; with `next_commit` counted, once it is on disk."""
+        return Announced(self.state.commit, self.state.events)
 
     def put(self, row: Stream | Episode | State) -> None:
         """Take a row that was read; later rows replace earlier ones."""
@@ -230,6 +245,7 @@ class Books:
             first_t_ns=t_ns, last_t_ns=t_ns, first_mono_ns=mono_ns, last_mono_ns=mono_ns,
         )  # fmt: skip
         self.streams[topic, run] = stream
+        self.state.streams = len(self.streams)
         return stream
 
     def _episode(self, message: Message, number: int) -> None:
@@ -239,6 +255,7 @@ class Books:
         row = self.episodes.get(number)
         if row is None:
             row = self.episodes[number] = Episode(episode=number, first_t_ns=envelope.t_ns, last_t_ns=envelope.t_ns)
+            self.state.episodes = joined([*self.state.episodes, (number, number)])
         row.last_t_ns = envelope.t_ns
         if isinstance(body, EpisodeMark):
             row.marks = [*row.marks, Mark(mark=body.mark, reason=body.reason, step=envelope.step, t_ns=envelope.t_ns)]
@@ -251,7 +268,15 @@ class Books:
             if envelope.step is not None:
                 row.first_step = envelope.step if row.first_step is None else min(row.first_step, envelope.step)
                 row.last_step = envelope.step if row.last_step is None else max(row.last_step, envelope.step)
-        self._changed[b"episode/%016x" % number] = row
+        self._changed[episode_key(number)] = row
+
+
+def stream_key(number: int) -> bytes:
+    return b"stream/%08x" % number
+
+
+def episode_key(number: int) -> bytes:
+    return b"episode/%016x" % number
 
 
 def _settle_stream(stream: Stream, lost: list[tuple[int, int]]) -> None:

@@ -1,5 +1,8 @@
 """Everything that can be wrong with a session, by name: one line that says what, where and what to try."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -75,3 +78,13 @@ class CorruptEvent(CorruptSession):
 
 class ImportProblem(StorageError):
     """Foreign data that cannot become a session as it is."""
+
+
+@contextmanager
+def refused_by_system(session: str) -> Iterator[None]:
+    """Inside, an OSError becomes DiskFull or StorageError about the writing of `session`."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise (DiskFull if full else StorageError)(f"session {session} cannot be written: {error}; check the disk") from None

@@ -13,7 +13,7 @@ from storage.arrays import codecs_for
 from storage.errors import CorruptSession, SessionNotFound
 from storage.paths import HEADER_FILE, sync_folder
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from storage.books import Books, Episode, State, Stream
+from storage.books import STATE_KEY, Books, Episode, State, Stream, episode_key, stream_key
 from storage.errors import CorruptSession
 from storage.segment import NUMBER, SEQ_KEY, Segment, decode_meta, segment_folders
 from storage.spans import Span
@@ -39,14 +39,16 @@ def load_books(path: Path) -> Books:
 
 
 def books_of(segments: list[Segment]) -> Books:
-    """The books over these segments: rows of later segments replace those of earlier ones."""
+    """The books over these segments: rows of later segments replace those of earlier ones. Raises CorruptSession."""
     books = Books()
     for segment in segments:
-        if not segment.ready():
-            continue
-        with segment.read() as txn, txn.cursor(db=segment.table("meta")) as cursor:
-            for key, value in cursor:
-                books.put(_row(segment.path, bytes(key), value))
+        for row in rows_of(segment):
+            books.put(row)
+    if len(books.streams) < books.state.streams:
+        raise CorruptSession(
+            f"the books of {segments[-1].path.parent} lack {books.state.streams - len(books.streams)} of {books.state.streams} streams; "
+            "`toddle sessions verify` says what is sound"
+        )
     return books
 
 
@@ -55,10 +57,9 @@ def records[T](segments: list[Segment], spans: Iterable[Span], take: Callable[[i
 
     Raises CorruptSession when one is not there.
     """
-    ready = [segment for segment in segments if segment.ready()]
     for first, last in spans:
         at = first
-        for segment in ready:
+        for segment in segments:
             while at <= last and (chunk := _chunk(segment, at, last, take)):
                 yield from chunk
                 at += len(chunk)
@@ -71,15 +72,59 @@ def _chunk[T](segment: Segment, at: int, last: int, take: Callable[[int, memoryv
     """The next events of a segment from `at` on, as many as one transaction should hold; none when `at` is elsewhere."""
     out: list[T] = []
     size = 0
-    with segment.read() as txn, txn.cursor(db=segment.table("events")) as cursor:
-        found = cursor.set_key(NUMBER.pack(at))
-        while found and at <= last and cursor.key() == NUMBER.pack(at) and len(out) < CHUNK_EVENTS and size < CHUNK_BYTES:
-            record = cursor.value()
+    with segment.read() as txn:
+        while at <= last and len(out) < CHUNK_EVENTS and size < CHUNK_BYTES:
+            record = txn.get(NUMBER.pack(at), db=segment.table("events"))
+            if record is None:
+                break
             out.append(take(at, record))
             size += len(record)
             at += 1
-            found = cursor.next()
     return out
+
+
+def rows_of(segment: Segment) -> list[Stream | Episode | State]:
+    """The rows that this segment holds. Raises CorruptSession.
+
+    Each is looked up alone, as events are: in a damaged tree that is an error, where walking along it ends the process.
+    """
+    with segment.read() as txn:
+        table = segment.table("meta")
+        value = txn.get(STATE_KEY, db=table)
+        if value is None:  # begun, and nothing committed yet
+            return []
+        state = decode_meta(segment.path, value, State)
+        rows: list[Stream | Episode | State] = [state]
+        for number in range(state.streams):
+            if (value := txn.get(stream_key(number), db=table)) is not None:
+                rows.append(decode_meta(segment.path, value, Stream))
+        for first, last in state.episodes:
+            for number in range(first, last + 1):
+                if (value := txn.get(episode_key(number), db=table)) is not None:
+                    rows.append(decode_meta(segment.path, value, Episode))
+        return rows
+
+
+def end_of(segment: Segment) -> int:
+    """One more than the last event up to this segment: by its books, or by its log where those cannot be read. Raises CorruptSession."""
+    try:
+        with segment.read() as txn:
+            value = txn.get(STATE_KEY, db=segment.table("meta"))
+            if value is not None:
+                return decode_meta(segment.path, value, State).events
+    except CorruptSession:
+        pass
+    with segment.read() as txn, txn.cursor(db=segment.table("events")) as cursor:
+        return int(NUMBER.unpack(cursor.key())[0]) + 1 if cursor.last() else 0
+
+
+def first_of(segment: Segment, expected: int) -> int:
+    """The segment's first event; `expected` when it has none or does not say."""
+    try:
+        with segment.read() as txn, txn.cursor(db=segment.table("events")) as cursor:
+            return int(NUMBER.unpack(cursor.key())[0]) if cursor.first() else expected
+    except CorruptSession:
+        return expected
 
 
 def find_seq(path: Path, stream: int, seq: int) -> int | None:
@@ -94,18 +139,8 @@ def find_seq(path: Path, stream: int, seq: int) -> int | None:
 def find_seq_in(segments: list[Segment], stream: int, seq: int) -> int | None:
     """The same, in segments that are open."""
     for segment in reversed(segments):
-        if not segment.ready():
-            continue
         with segment.read() as txn:
             found = txn.get(SEQ_KEY.pack(stream, seq), db=segment.table("seq"))
             if found is not None:
                 return int(NUMBER.unpack(found)[0])
     return None
-
-
-def _row(path: Path, key: bytes, value: memoryview) -> Stream | Episode | State:
-    if key.startswith(b"stream/"):
-        return decode_meta(path, value, Stream)
-    if key.startswith(b"episode/"):
-        return decode_meta(path, value, Episode)
-    return decode_meta(path, value, State)

@@ -71,6 +71,14 @@ def disk_bytes(path: Path) -> int:
     return total
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder and its missing parents, so that a power cut does not lose their names; it may be there already."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Make new names inside `path` survive a power cut, where the system can."""
     if os.name != "posix":

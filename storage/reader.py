@@ -19,10 +19,10 @@ import msgspec
 from protocol.messages import Gap, Message, Robot
 from storage.arrays import ArrayCodec
 from storage.books import Books, Episode
-from storage.errors import CorruptSession, EventNotFound
+from storage.errors import CorruptEvent, CorruptSession, EventNotFound
 from storage.header import Header, read_header
 from storage.info import SessionInfo, describe
-from storage.load import books_of, close_segments, find_seq_in, open_segments
+from storage.load import books_of, close_segments, end_of, find_seq_in, first_of, open_segments
 from storage.lock import writer_pid
 from storage.record import Event, decode_record
 from storage.segment import KIND_KEY, NUMBER, STEP_KEY, TIME_KEY, Segment, segment_folders, step_key
@@ -88,12 +88,7 @@ class SessionReader:
 
     def __len__(self) -> int:
         """The number of events that are committed."""
-        self.refresh()
-        for segment in reversed(self._segments):
-            last = _last_number(segment)
-            if last is not None:
-                return last + 1
-        return 0
+        return max(map(end_of, self._ready()[-2:]), default=0)  # the newest segment may have been begun just now
 
     def event(self, number: int) -> Event:
         """Event `number`, from 0, with what was left out of it. Raises EventNotFound."""
@@ -120,8 +115,14 @@ class SessionReader:
     def _between(self, start: int, last: int, kinds: Iterable[str] | None) -> Iterator[Event]:
         """Events of the log from `start` to `last`."""
         wanted = None if kinds is None else sorted(set(kinds))
-        at = start
+        at = end = start
         for segment in self._ready():
+            if end > last:
+                return
+            first = first_of(segment, end)
+            if first > end:
+                raise CorruptEvent(self.path, first - 1, f"events {end} to {first - 1} are in no segment")
+            end = max(end, end_of(segment))
             while True:
                 chunk = self._chunk(segment, at, last, wanted)
                 yield from chunk
@@ -144,7 +145,8 @@ class SessionReader:
         for segment in self._ready():
             while True:
                 with segment.read() as txn:
-                    numbers = _numbers(segment, txn, at) if wanted is None else _numbers_of(segment, txn, at, wanted)
+                    all_next = range(max(at, first_of(segment)), min(end_of(segment), at + CHUNK_EVENTS))
+                    numbers = list(all_next) if wanted is None else _numbers_of(segment, txn, at, wanted)
                 here = [number for number in numbers if number <= last]
                 yield from here
                 if not here or len(here) < len(numbers):
@@ -262,15 +264,15 @@ class SessionReader:
 
     def _ready(self) -> list[Segment]:
         self.refresh()
-        return [segment for segment in self._segments if segment.ready()]
+        return self._segments
 
     def _get(self, segment: Segment, txn: "lmdb.Transaction[memoryview]", number: int) -> Event:
-        record = txn.get(NUMBER.pack(number), db=segment.table("events"))
+        try:
+            record = txn.get(NUMBER.pack(number), db=segment.table("events"))
+        except lmdb.Error as error:
+            raise CorruptEvent(self.path, number, f"its page cannot be read: {error}") from None
         if record is None:
-            raise CorruptSession(
-                f"event {number} of {self.path} is in an index and not in the log; "
-                f"`toddle sessions verify {self.path.name}` lists all damage"
-            )
+            raise CorruptEvent(self.path, number, "it is in an index and not in the log, or missing between its neighbours")
         return decode_record(number, record, self._codec, self.path)
 
     def _agree(self, number: int, same: bool) -> None:
@@ -285,13 +287,20 @@ class SessionReader:
         """The next events of a segment, as many as one transaction should hold."""
         out: list[Event] = []
         size = 0
+        # events have no holes: so a damaged tree cannot hide one
+        all_next = range(start, min(end_of(segment), start + CHUNK_EVENTS))
         with segment.read() as txn:
-            numbers = _numbers(segment, txn, start) if kinds is None else _numbers_of(segment, txn, start, kinds)
+            numbers = all_next if kinds is None else _numbers_of(segment, txn, start, kinds)
             for number in numbers:
                 if number > last:
                     break
-                event = self._get(segment, txn, number)
-                self._agree(number, kinds is None or event.message.kind in kinds)
+                try:
+                    event = self._get(segment, txn, number)
+                    self._agree(number, kinds is None or event.message.kind in kinds)
+                except CorruptSession:
+                    if out:  # those before it first; the next call says it again
+                        break
+                    raise
                 out.append(event)
                 size += event.message.nbytes
                 if size >= CHUNK_BYTES:
@@ -310,24 +319,6 @@ class SessionReader:
                         return int(number)
                     found = cursor.prev()
         return None
-
-
-def _last_number(segment: Segment) -> int | None:
-    if not segment.ready():
-        return None
-    with segment.read() as txn, txn.cursor(db=segment.table("events")) as cursor:
-        return int(NUMBER.unpack(cursor.key())[0]) if cursor.last() else None
-
-
-def _numbers(segment: Segment, txn: "lmdb.Transaction[memoryview]", start: int) -> list[int]:
-    """The next numbers from `start` on. They have no holes: so a damaged tree cannot hide an event."""
-    with txn.cursor(db=segment.table("events")) as cursor:
-        if not cursor.last():
-            return []
-        last = int(NUMBER.unpack(cursor.key())[0])
-        cursor.first()
-        first = max(start, int(NUMBER.unpack(cursor.key())[0]))
-    return list(range(first, min(last + 1, first + CHUNK_EVENTS)))
 
 
 def _numbers_of(segment: Segment, txn: "lmdb.Transaction[memoryview]", start: int, kinds: list[str]) -> list[int]:

@@ -75,12 +75,25 @@ def check_record(number: int, record: memoryview, path: Path) -> None:
     """Raise CorruptEvent unless these are the bytes that were written for event `number`."""
     if len(record) < _CRC.size + _PREFIX.size:
         raise CorruptEvent(path, number, f"record of {len(record)} bytes")
+    # before the checksum: a length that a damaged page gives may lead beyond the file, where reading ends the process
+    if (told := _told_size(record)) != len(record):
+        raise CorruptEvent(path, number, f"record of {len(record)} bytes that says it has {told}")
     (crc,) = _CRC.unpack_from(record)
     if crc32c.crc32c(record[_CRC.size :]) != crc:
         raise CorruptEvent(path, number, "its bytes are not the ones that were written (CRC32C)")
     (written,) = struct.unpack_from(">Q", record, _CRC.size)
     if written != number:
         raise CorruptEvent(path, number, f"it holds the bytes of event {written}")
+
+
+def _told_size(record: memoryview) -> int:
+    """How long the record says it is; -1 when it does not say."""
+    _, size, count = _PREFIX.unpack_from(record, _CRC.size)
+    at = _CRC.size + _PREFIX.size
+    if at + count * _ARRAY.size > len(record):
+        return -1
+    stored = sum(_ARRAY.unpack_from(record, at + i * _ARRAY.size)[1] for i in range(count))
+    return int(at + count * _ARRAY.size + size + stored)
 
 
 def read_header_of(number: int, record: memoryview, path: Path) -> Header[Any]:

@@ -17,14 +17,15 @@ import msgspec
 from protocol.clock import NS_PER_S, Clock, SystemClock
 from protocol.codec import Header as MessageHeader
 from protocol.messages import Committed, Gap, Message, Robot, Tail
+from storage.announced import Announcer, check_announced, read_announced
 from storage.arrays import DEFAULT_CODEC, ArrayCodec
 from storage.books import Books
-from storage.errors import DiskFull, SessionExists, StorageError
+from storage.errors import DiskFull, SessionExists, StorageError, refused_by_system
 from storage.header import Header, change_header, new_header, read_header, write_header
 from storage.index import Entry, put_events
 from storage.load import find_seq, load_books
 from storage.lock import SessionLock
-from storage.paths import HEADER_FILE, free_bytes
+from storage.paths import HEADER_FILE, free_bytes, make_folder
 from storage.record import copied, encode_record
 from storage.segment import Segment, next_segment
 
@@ -70,6 +71,8 @@ class SessionWriter:
         self._closed = False
         self.free_bytes = self.disk_free(path)
         self.committed = self._told()
+        self._announcer = Announcer(path)
+        self._announce()  # its place on the disk is taken now, while there is some
 
     @classmethod
     def create(  # noqa: PLR0913 - the settings of a session, each by name
@@ -79,7 +82,7 @@ class SessionWriter:
     ) -> Self:  # fmt: skip
         """Begin a session at `path`, or with `resume` go on with the one that is there (then `codec` and `source` stay).
 
-        Raises SessionExists, SessionLocked, DiskFull.
+        Raises SessionExists, SessionLocked, DiskFull, and CorruptSession when what was announced of it is not there.
         """
         path = Path(path)
         limits = Limits(
@@ -93,22 +96,24 @@ class SessionWriter:
             )
         if free_bytes(path) < min_free_bytes:
             raise DiskFull(f"{path} cannot begin: less than {min_free_bytes} bytes are free there; delete sessions or choose another root")
-        path.mkdir(parents=True, exist_ok=True)
-        lock = SessionLock(path)
-        try:
-            if there:
-                header, books = read_header(path), load_books(path)
-                if header.split:
-                    raise StorageError(f"{path} is a split of {header.split}: nothing can be recorded into it; choose another name")
-            else:
-                header, books = new_header(name or path.name, codec, sync_interval_s, source or {}), Books()
-                write_header(path, header)
-            writer = cls(path, header, lock, books, limits)
-            if robot is not None:
-                writer.set_robot(robot)
-        except BaseException:
-            lock.close()
-            raise
+        with refused_by_system(path.name):
+            make_folder(path)
+            lock = SessionLock(path)
+            try:
+                if there:
+                    header, books = read_header(path), load_books(path)
+                    if header.split:
+                        raise StorageError(f"{path} is a split of {header.split}: nothing can be recorded into it; choose another name")
+                    check_announced(path, read_announced(path), books.reached())
+                else:
+                    header, books = new_header(name or path.name, codec, sync_interval_s, source or {}), Books()
+                    write_header(path, header)
+                writer = cls(path, header, lock, books, limits)
+                if robot is not None:
+                    writer.set_robot(robot)
+            except BaseException:
+                lock.close()
+                raise
         return writer
 
     def append(self, message: Message, leave_out: Collection[str] = ()) -> int:
@@ -196,9 +201,10 @@ class SessionWriter:
         return {topic: (run, stream.last_seq) for (topic, run), stream in self._books.streams.items()}
 
     def set_robot(self, robot: Robot) -> None:
-        """Write the robot into session.json. The first Robot message appended does so by itself."""
+        """Write the robot into session.json. The first Robot message appended does so by itself. Raises DiskFull."""
         self._robot = robot
-        change_header(self.path, robot=robot)
+        with refused_by_system(self.name):
+            change_header(self.path, robot=robot)
 
     @property
     def events(self) -> int:
@@ -245,6 +251,7 @@ class SessionWriter:
             self._oldest_ns = None
             self.commits += 1
             self.look_at_disk()
+            self._announce()
             self.committed = self._told()
         return self.committed
 
@@ -256,8 +263,8 @@ class SessionWriter:
             self.flush()
         finally:
             self._closed = True
-            if self._segment is not None:
-                self._segment.close()
+            self._leave_segment()
+            self._announcer.close()
             self._lock.close()
 
     def __enter__(self) -> Self:
@@ -267,7 +274,10 @@ class SessionWriter:
         self.close()
 
     def _commit(self) -> None:
-        """One transaction; when the map is full, the same batch into a new segment."""
+        """One transaction; when the map is full, or the last one was refused, the batch goes into a new segment."""
+        if self._segment is None and self._waiting and load_books(self.path).state.events == self.events:
+            raise StorageError(f"session {self.name} cannot go on: the disk refused a commit and shows it all the same; resume the session")
+        self._books.next_commit()
         if self._segment is None or self._segment.fill() >= ROLL_AT:
             self._roll()
         elif self.commits % _READER_CHECKS == 0:
@@ -289,13 +299,21 @@ class SessionWriter:
         except lmdb.MapFullError:
             raise
         except lmdb.Error as error:
+            self._leave_segment()  # LMDB may be unable to go on with it
             raise self._trouble(error) from None
         self._books.written()
 
-    def _roll(self) -> None:
+    def _announce(self) -> None:
+        with refused_by_system(self.name):
+            self._announcer.write(self._books.reached())
+
+    def _leave_segment(self) -> None:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+
+    def _roll(self) -> None:
+        self._leave_segment()
         # one batch fits any segment, however small the map is set: records, indexes, books, page overhead
         books = sum(len(value) for _, value in self._books.changed())
         room = 2 * (self._waiting_bytes + books) + 8192 * len(self._waiting) + (1 << 17)

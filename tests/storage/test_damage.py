@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.messages import Gap
 from storage.errors import CorruptEvent, CorruptSession
 from storage.header import read_header
 from storage.reader import SessionReader
@@ -203,19 +204,19 @@ def test_a_header_that_is_no_header(session):
     for content, words in (
         ("{", "is not a session header"),
         (random.randbytes(20).hex(), "is not"),
-        ((session / "copy").read_text().replace('"format": 1', '"format": 2'), "format 2"),
+        ((session / "copy").read_text().replace('"format": 2', '"format": 3'), "format 3"),
     ):
         (session / "session.json").write_text(content)
         with pytest.raises(CorruptSession, match=words):
             read_header(session)
 
 
-def test_a_segment_whose_writer_died_at_once_is_no_damage(session):
-    (session / "segments" / "000001").mkdir()
-    (session / "segments" / "000002").mkdir()
-    (session / "segments" / "000002" / "data.mdb").touch()
+def test_a_segment_whose_writer_died_before_it_was_whole_is_no_damage(session):
+    shutil.copytree(session / "segments" / "000000", session / "segments" / ".making")
     with SessionReader(session) as reader:
         assert len(reader) == 61
     with SessionWriter.create(session, resume=True) as writer:
         assert writer.events == 61
-    assert check(session).exit_code == 0
+        writer.note_gap(Gap(topic="frame/robot", run="run-1", first=30, last=31))
+    assert sorted(folder.name for folder in (session / "segments").iterdir()) == ["000000", "000001"]
+    assert check(session).exit_code == 3

@@ -27,34 +27,20 @@ from storage.errors import DiskFull
 from storage.writer import SessionWriter
 
 path, map_bytes, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-writer = SessionWriter.create(path, map_bytes=map_bytes, commit_events=5, resume=True)
-first = writer.last_seq("frame/robot", "r") + 1
-told = writer.commits
 try:
-    for seq in range(first, first + count):
-        image = np.random.default_rng(seq).integers(0, 256, (20 + seq % 7 * 40, 80, 3), dtype=np.uint8)
-        envelope = m.Envelope(topic="frame/robot", source="robot", run="r", seq=seq, t_ns=seq, mono_ns=seq, episode=0, step=seq)
-        writer.append(m.Message(envelope=envelope, body=m.Frame(), arrays={"image/front": image}))
-        if writer.commits > told:
-            told = writer.commits
-            print(writer.committed.events, writer.committed.last_seq["frame/robot"], flush=True)
-    writer.close()
+    with SessionWriter.create(path, map_bytes=map_bytes, commit_events=5, resume=True) as writer:
+        first = writer.last_seq("frame/robot", "r") + 1
+        told = writer.commits
+        for seq in range(first, first + count):
+            image = np.random.default_rng(seq).integers(0, 256, (20 + seq % 7 * 40, 80, 3), dtype=np.uint8)
+            envelope = m.Envelope(topic="frame/robot", source="robot", run="r", seq=seq, t_ns=seq, mono_ns=seq, episode=0, step=seq)
+            writer.append(m.Message(envelope=envelope, body=m.Frame(), arrays={"image/front": image}))
+            if writer.commits > told:
+                told = writer.commits
+                print(writer.committed.events, writer.committed.last_seq["frame/robot"], flush=True)
 except DiskFull as error:
     print("full", error, flush=True)
     sys.exit(error.exit_code)
-"""
-
-
-# Stays inside a read transaction until it is killed.
-READER = """
-import sys
-from pathlib import Path
-from storage.load import open_segments
-
-(segment,) = open_segments(Path(sys.argv[1]))
-with segment.read():
-    print("in", flush=True)
-    sys.stdin.read()
 """
 
 
@@ -75,7 +61,7 @@ def expect_frames():
     return look
 
 
-@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 50))])
+@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 50))])
 def test_kill_9_at_any_moment_loses_nothing_that_was_announced(tmp_path, expect_frames, seed):
     rng = random.Random(seed)
     path = tmp_path / "s"
@@ -98,21 +84,6 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_announced(tmp_path, expect_
     with SessionWriter.create(path, resume=True) as writer:
         topic, (run, seq) = next(iter(writer.ends().items()))
         writer.append(m.Message(envelope=m.Envelope(topic=topic, source="robot", run=run, seq=seq + 1, t_ns=0, mono_ns=0), body=m.Frame()))
-    assert check(path).exit_code == 0
-
-
-def test_a_reader_that_was_killed_does_not_stop_the_writer(tmp_path, session, frame):
-    path = tmp_path / "s"
-    with SessionWriter.create(path, commit_events=1) as writer:
-        writer.append(frame(0))
-        reader = subprocess.Popen([sys.executable, "-c", READER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert reader.stdout.readline() == "in\n"
-        reader.kill()
-        reader.communicate()
-        assert reader.returncode == -signal.SIGKILL
-        for seq in range(1, 120):
-            writer.append(frame(seq))
-        assert writer._segment.env.reader_check() == 0, "the writer has swept the dead reader's slot itself"
     assert check(path).exit_code == 0
 
 
