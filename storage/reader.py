@@ -145,7 +145,7 @@ class SessionReader:
         for segment in self._ready():
             while True:
                 with segment.read() as txn:
-                    all_next = range(max(at, first_of(segment)), min(end_of(segment), at + CHUNK_EVENTS))
+                    all_next = range(max(at, first_of(segment, at)), min(end_of(segment), at + CHUNK_EVENTS))
                     numbers = list(all_next) if wanted is None else _numbers_of(segment, txn, at, wanted)
                 here = [number for number in numbers if number <= last]
                 yield from here

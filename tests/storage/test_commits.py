@@ -14,7 +14,7 @@ from storage.writer import SessionWriter
 
 
 def test_commits_come_by_count_bytes_and_time(tmp_path, frame, clock):
-    with SessionWriter.create(tmp_path / "s", commit_events=5, commit_bytes=10_000, sync_interval_s=1.0) as writer:
+    with SessionWriter.create(tmp_path / "s", commit_events=5, commit_bytes=12_000, sync_interval_s=1.0) as writer:
         writer.clock = clock
         for seq in range(4):
             writer.append(frame(seq))
