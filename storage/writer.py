@@ -57,6 +57,8 @@ class SessionWriter:
         self.disk_free: Callable[[Path], int] = free_bytes
         self.timed: Callable[[float], object] = lambda seconds: None
         """Called after every commit with the seconds that it took."""
+        self.waited_s = 0.0
+        """The longest that an event waited from being taken until it was on disk; whoever looks sets it back to 0."""
         self.clock: Clock = SystemClock()
         self._lock = lock
         self._books = books
@@ -119,8 +121,8 @@ class SessionWriter:
         Raises BadMessage, DiskFull.
         """
         self._check_open()
-        if self.free_bytes < self.limits.min_free_bytes:
-            self.flush()  # the floor leaves room for what waits
+        if self.left_bytes < self.limits.min_free_bytes:
+            self.flush()
             raise DiskFull(
                 f"session {self.name} stops: {self.free_bytes} bytes are free, {self.limits.min_free_bytes} must stay; "
                 "all events taken so far are on disk"
@@ -206,6 +208,11 @@ class SessionWriter:
         return self._books.state.events
 
     @property
+    def bytes(self) -> int:
+        """Of the records of these events."""
+        return self._books.state.bytes
+
+    @property
     def lag_s(self) -> float:
         """How long the oldest event that is not on disk has waited."""
         oldest_ns = self._oldest_ns
@@ -214,6 +221,11 @@ class SessionWriter:
     def gaps(self) -> list[Gap]:
         """All gaps known, committed or not."""
         return self._books.gaps()
+
+    @property
+    def left_bytes(self) -> int:
+        """Free disk at the last look, less what waits to be written."""
+        return self.free_bytes - self._waiting_bytes
 
     def look_at_disk(self) -> int:
         """Ask how many bytes are free; also asked at every commit."""
@@ -239,6 +251,7 @@ class SessionWriter:
             start_ns = self.clock.mono_ns()
             self._commit()
             self.timed((self.clock.mono_ns() - start_ns) / NS_PER_S)
+            self.waited_s = max(self.waited_s, self.lag_s)
             self._waiting.clear()
             self._waiting_bytes = 0
             self._noted = False
