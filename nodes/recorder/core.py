@@ -118,19 +118,23 @@ class RecorderCore:
         self._use = self._estimator.use(self.writer.free_bytes - self.config.min_free_gb * GIB)
         return self._use
 
+    @property
+    def may_retain(self) -> bool:
+        """Whether it is known whose sessions count."""
+        return self.writer.robot is not None or self.config.max_total_gb > 0
+
     def retain(self) -> dict[str, Retained]:
         """Delete the oldest sessions above `max_gb` and `max_total_gb`; by the name of the limit, what came of it.
 
         Works on files alone: may be called from another thread, and may take seconds.
         """
         robot: Robot | None = self.writer.robot
+        root, keep = self.writer.path.parent, (self.writer.path.name,)
         done: dict[str, Retained] = {}
-        if robot is None:
-            return done
-        for name, driver in (("max_gb", robot.driver), ("max_total_gb", None)):
-            limit_gb = getattr(self.config, name)
-            if limit_gb:
-                done[name] = retain(self.writer.path.parent, driver, int(limit_gb * GIB), keep=(self.writer.name,))
+        if robot is not None and self.config.max_gb:
+            done["max_gb"] = retain(root, robot.driver, int(self.config.max_gb * GIB), keep)
+        if self.config.max_total_gb:
+            done["max_total_gb"] = retain(root, None, int(self.config.max_total_gb * GIB), keep)
         return done
 
     def tell(self, done: dict[str, Retained]) -> list[Alarm]:

@@ -127,12 +127,12 @@ class RecorderNode(Node):
             self.metrics({PER_MINUTE: use.bytes_per_minute, ROOM: use.room_bytes})
 
     def _retain(self, now_s: float) -> None:
-        """Make room from when it is known which robot this is until the end, as the session grows."""
+        """Make room, from the start until the end, as the session grows."""
         assert self.core is not None
         if self._retaining is not None and self._retaining.done():
             self._tell(self.core.tell(self._retaining.result()))
             self._retaining = None
-        if self._retaining is None and now_s >= self._retain_s and self.core.writer.robot is not None:
+        if self._retaining is None and now_s >= self._retain_s and self.core.may_retain:
             self._retain_s = now_s + RETAIN_EVERY_S
             self._retaining = self._deleter.submit(self.core.retain)
 
