@@ -22,9 +22,10 @@ import msgspec
 import numpy as np
 
 from bench import recorder
+from bench.frame_writer import FPS
 from bench.pictures import pictures
 from bench.write_peers import Told
-from bench.writers import COMMITS, FPS, WRITERS, missing
+from bench.writers import COMMITS, WRITERS, missing
 from toddle.doctor import disk
 
 LOADS_MB_S = (100.0, 200.0, 300.0)
@@ -86,17 +87,18 @@ def kills(say: Say, file: Path, times: int) -> list[dict[str, Any]]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = [(name, seed) for seed in range(times) for name in WRITERS if not missing(name)]
         found = list(pool.map(lambda job: kill(*job, file), jobs))
-    say(f"\n| writer at {FPS} Hz, killed {times} x | accepted | lost of them | most by one kill | announced as committed | lost of them |")
-    say("|---|---|---|---|---|---|")
+    say(f"\n| writer at {FPS} Hz, killed {times} x | accepted | lost | most by one kill | also to other tools | announced | lost of it |")
+    say("|---|---|---|---|---|---|---|")
     for name in WRITERS:
         rows = [row for row in found if row["writer"] == name]
         if not rows:
-            say(f"| {name} | not installed: {missing(name)} | | | | |")
+            say(f"| {name} | not installed: {missing(name)} | | | | | |")
             continue
         lost = [max(row["accepted"] - row["found"], 0) for row in rows]
         committed, taken = sum(row["committed"] for row in rows), sum(_taken(row) for row in rows)
+        others = sum(max(row["accepted"] - (row["salvaged"] or row["found"]), 0) for row in rows)
         promise = f"{committed} | {taken}" if name.startswith("toddle") else "- | -"
-        say(f"| {name} | {sum(row['accepted'] for row in rows)} | {sum(lost)} | {max(lost)} | {promise} |")
+        say(f"| {name} | {sum(row['accepted'] for row in rows)} | {sum(lost)} | {max(lost)} | {others} | {promise} |")
     for why in sorted({f"{row['writer']}: {row['why']}" for row in found if row["why"]}):
         say(f"- {why}")
     return found

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from bench.frame_writer import FPS, FrameWriter, Toddle
 from bench.pictures import Pictures
-from bench.writers import FPS, WRITERS, FrameWriter, Toddle, found_again
+from bench.writers import WRITERS, found_again
 from nodes.process import keep_memory
 
 
@@ -76,7 +77,7 @@ def announce(told: Told, pictures: Pictures) -> None:
 
 def read(told: Told, pictures: Pictures) -> None:
     count, why = found_again(told.writer, Path(told.path), pictures)
-    _say({"found": count, "why": why})
+    _say({"found": count, "why": why, "salvaged": WRITERS[told.writer].salvage(Path(told.path)) if not count else None})
 
 
 def _say(found: dict[str, Any]) -> None:
