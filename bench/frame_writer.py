@@ -11,7 +11,7 @@ import numpy as np
 FPS = 30
 EPISODE = 60
 """Frames of an episode, where the format has them."""
-SYNC_FRAMES = 100  # of the bare file: 30 MB, as much as a commit of the recorder
+SYNC_BYTES = 32 << 20  # of the bare file: as much as a commit of the recorder
 LEVEL = 1
 TOPIC = "frame/robot"
 START_NS = 10**18
@@ -53,11 +53,14 @@ class Bare(FrameWriter):
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         self._file = os.open(path / self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._waiting = 0
 
     def write(self, index: int, picture: Picture) -> None:
         os.writev(self._file, [struct.pack(">Q", index), picture.reshape(-1).data])
-        if index % SYNC_FRAMES == SYNC_FRAMES - 1:
+        self._waiting += picture.nbytes
+        if self._waiting >= SYNC_BYTES:
             os.fdatasync(self._file)
+            self._waiting = 0
 
     def close(self) -> None:
         os.fdatasync(self._file)

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -139,6 +141,14 @@ class Rerun(FrameWriter):
             if "frame" in batch.schema.names and "Image:buffer" in batch.schema.names:
                 for index, buffer in zip(batch.column("frame"), batch.column("Image:buffer"), strict=True):
                     yield int(index.as_py()), np.asarray(buffer.values[0].values, np.uint8).reshape(shape)
+
+    @classmethod
+    def salvage(cls, path: Path) -> int | None:
+        """With Rerun's command, told to go on over errors."""
+        (path / "merged").mkdir()
+        argv = ["rrd", "merge", "--continue-on-error", "-o", str(path / "merged" / "f.rrd"), str(path / "f.rrd")]
+        subprocess.run([sys.executable, "-m", "rerun_cli", *argv], check=False, capture_output=True)
+        return sum(1 for _ in cls.read(path / "merged", (-1,)))
 
 
 class Lerobot(FrameWriter):

@@ -71,6 +71,17 @@ def disk_bytes(path: Path) -> int:
     return total
 
 
+def forget_cached(file: Path) -> None:
+    """Tell the system that the synced pages of `file` need not stay in its cache, where it can be told."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(path: Path) -> None:
     """Make new names inside `path` survive a power cut, where the system can."""
     if os.name != "posix":

@@ -7,6 +7,7 @@ Events wait in memory and go to disk in one transaction, with their indexes and 
 `commit_events` of them, `commit_bytes`, or the oldest waited `sync_interval_s`; LMDB syncs every commit.
 """
 
+import contextlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +25,7 @@ from storage.header import Header, change_header, new_header, read_header, write
 from storage.index import Entry, put_events
 from storage.load import find_seq, load_books
 from storage.lock import SessionLock
-from storage.paths import HEADER_FILE, free_bytes
+from storage.paths import HEADER_FILE, forget_cached, free_bytes
 from storage.record import copied, encode_record
 from storage.segment import Segment, next_segment
 
@@ -250,6 +251,8 @@ class SessionWriter:
         if self._waiting or self._noted:
             start_ns = self.clock.mono_ns()
             self._commit()
+            if self._waiting_bytes >= self.limits.commit_bytes:
+                self._forget_cached()
             self.timed((self.clock.mono_ns() - start_ns) / NS_PER_S)
             self.waited_s = max(self.waited_s, self.lag_s)
             self._waiting.clear()
@@ -304,6 +307,12 @@ class SessionWriter:
         except lmdb.Error as error:
             raise self._trouble(error) from None
         self._books.written()
+
+    def _forget_cached(self) -> None:
+        """What comes so fast would take over the cache, from everybody else and page by new page, which halves the speed."""
+        assert self._segment is not None
+        with contextlib.suppress(OSError):
+            forget_cached(self._segment.path / "data.mdb")
 
     def _roll(self) -> None:
         if self._segment is not None:
