@@ -71,13 +71,13 @@ def disk_bytes(path: Path) -> int:
     return total
 
 
-def forget_cached(file: Path) -> None:
-    """Tell the system that the synced pages of `file` need not stay in its cache, where it can be told."""
+def forget_cached(file: Path, start: int, end: int) -> None:
+    """Tell the system that the synced bytes from `start` to `end` of `file` need not stay in its cache, where it can be told."""
     if not hasattr(os, "posix_fadvise"):
         return
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
 

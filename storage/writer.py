@@ -66,6 +66,7 @@ class SessionWriter:
         self._codec = ArrayCodec(header.codecs)
         self._robot = header.robot
         self._segment: Segment | None = None
+        self._forgotten = 0
         self._waiting: list[Entry] = []
         self._waiting_bytes = 0
         self._noted = False
@@ -309,15 +310,23 @@ class SessionWriter:
         self._books.written()
 
     def _forget_cached(self) -> None:
-        """What comes so fast would take over the cache, from everybody else and page by new page, which halves the speed."""
+        """What comes so fast would take over the cache, from everybody else and page by new page, which halves the speed.
+
+        Each part of a segment once, and not its end: there, and where pages are used again, are the indexes that grow on.
+        """
         assert self._segment is not None
+        file = self._segment.path / "data.mdb"
         with contextlib.suppress(OSError):
-            forget_cached(self._segment.path / "data.mdb")
+            end = file.stat().st_size - 2 * self.limits.commit_bytes
+            if end > self._forgotten:
+                forget_cached(file, self._forgotten, end)
+                self._forgotten = end
 
     def _roll(self) -> None:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+            self._forgotten = 0
         # one batch fits any segment, however small the map is set: records, indexes, books, page overhead
         books = sum(len(value) for _, value in self._books.changed())
         room = 2 * (self._waiting_bytes + books) + 8192 * len(self._waiting) + (1 << 17)
