@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from bench import bus, codecs, learning, overhead, recorder, replay
+from bench import bus, codecs, learning, memory, overhead, recorder, replay, write
 
 RESULTS = Path(__file__).parent / "results"
+WRITE_PARTS = ("loads", "writers", "kills")
 
 
 @click.group(invoke_without_command=True)
@@ -77,7 +78,28 @@ def replay_command(quick: bool) -> None:
     sys.exit(0 if replay.bench(click.echo, RESULTS, 10.0 if quick else 30.0, 10 if quick else 100) else 1)
 
 
-COMMANDS = (bus_command, recorder_command, overhead_command, replay_command, codecs_command, learning_command)
+@cli.command("write")
+@click.option("--only", default=",".join(WRITE_PARTS), show_default=True, help="Which parts, separated by commas.")
+@click.option("--quick", is_flag=True, help="4 s a load, two turns a writer, one kill.")
+def write_command(only: str, quick: bool) -> None:
+    """Loads of the recorder; its writer beside those of other formats: speed, size, stalls, and what kill -9 takes."""
+    parts = [part.strip() for part in only.split(",")]
+    unknown = [part for part in parts if part not in WRITE_PARTS]
+    if unknown:
+        raise click.BadParameter(f"unknown part {unknown[0]!r}; there are {', '.join(WRITE_PARTS)}")
+    sys.exit(0 if write.bench(click.echo, RESULTS, parts, quick) else 1)
+
+
+@cli.command("memory")
+@click.option("--minutes", default=60, show_default=True, type=click.IntRange(1), help="Of robot time, at 30 Hz.")
+def memory_command(minutes: int) -> None:
+    """Memory of recorder and reader over an hour of robot time, played as fast as it goes."""
+    sys.exit(0 if memory.bench(click.echo, RESULTS, minutes) else 1)
+
+
+COMMANDS = (
+    bus_command, recorder_command, write_command, memory_command, replay_command, overhead_command, codecs_command, learning_command,
+)  # fmt: skip
 
 if __name__ == "__main__":
     cli()

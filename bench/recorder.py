@@ -84,12 +84,12 @@ class Process:
 class Recording:
     """A recorder process and its publishers, on endpoints in `folder`; the session is there too."""
 
-    def __init__(self, folder: Path, publishers: list[Publisher]) -> None:
+    def __init__(self, folder: Path, publishers: list[Publisher], params: dict[str, Any]) -> None:
         self.folder, self.said = folder, publishers
         wiring = Wiring(
             run="bench", run_dir=str(folder), name="recorder", kind="recorder", endpoints=ends(str(folder), "recorder"),
             inputs=[Peer(one.name, one.kind, ends(str(folder), one.name)) for one in publishers],
-            params={"root": str(folder / "sessions"), "session": SESSION, "codec": "raw", "max_gb": 0},
+            params={"root": str(folder / "sessions"), "session": SESSION, "codec": "raw", "max_gb": 0, **params},
         )  # fmt: skip
         wiring.write(folder / "recorder.json")
         self.recorder = Process("nodes.recorder", str(folder / "recorder.json"))
@@ -129,11 +129,17 @@ class Recording:
 
 
 @contextmanager
-def recording(*publishers: tuple[str, str, int, int]) -> Iterator[Recording]:
-    """Publishers of (name, on_full, height, width) and their recorder, in a folder that is deleted afterwards."""
+def recording(
+    *publishers: tuple[str, str, int, int], params: dict[str, Any] | None = None, before: Callable[[Path], None] = lambda root: None
+) -> Iterator[Recording]:
+    """Publishers of (name, on_full, height, width) and their recorder, with `params`, in a folder that is deleted afterwards.
+
+    `before` may put sessions into the folder of sessions.
+    """
     folder = Path(tempfile.mkdtemp(prefix="tb-"))
     told = [Publisher(str(folder), name, full, RING if height else SMALL_RING, height, width) for name, full, height, width in publishers]
-    found = Recording(folder, told)
+    before(folder / "sessions")
+    found = Recording(folder, told, params or {})
     try:
         yield found
     finally:

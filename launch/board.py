@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from launch.graph import Graph
+from protocol.disk import PER_MINUTE, ROOM, DiskUse
 from protocol.messages import Alarm, Committed, Gap, LogRecord, Message, Metrics, Status, Tail
 
 FINISHED = ("ended", "learned", "failed")
@@ -18,6 +19,15 @@ class Line(NamedTuple):
 
     level: str
     text: str
+
+
+@dataclass
+class AlarmBook:
+    """One alarm of one node: how often it was raised, what it said last, and whether it is on."""
+
+    raised: int = 0
+    text: str = ""
+    active: bool = False
 
 
 @dataclass
@@ -142,6 +152,8 @@ class Board:
         self.started_s: float | None = None
         self.ended_s: float | None = None
         self.committed: Committed | None = None
+        self.alarms: dict[tuple[str, str], AlarmBook] = {}
+        self.disk_use: DiskUse | None = None
         self.scores_at: dict[int, dict[str, float]] = {}
         self._samples: list[tuple[float, float]] = []
 
@@ -169,13 +181,27 @@ class Board:
             view.take_status(message, now_s)
         elif isinstance(body, Metrics):
             self._take_metrics(view, body.values, now_s)
+            if PER_MINUTE in body.values and self.disk_use is None:
+                return self._take_estimate(body.values, now_s)
         elif isinstance(body, Committed):
             self.committed = body
         elif isinstance(body, Alarm):
+            book = self.alarms.setdefault((view.name, body.name), AlarmBook())
+            book.raised, book.text, book.active = book.raised + body.active, body.text if body.active else book.text, body.active
             return Line("ALARM" if body.active else "OVER", f"{view.name}: {body.text}")
         elif isinstance(body, LogRecord) and body.level in _LEVELS:
             return Line(body.level, f"{view.name}: {body.text}")
         return None
+
+    def disk_trouble(self) -> str:
+        """Why the disk will not do until the time limit; empty when it will, and when one of the two is not known."""
+        return self.disk_use.too_little_for(self.time_limit_s) if self.disk_use is not None else ""
+
+    def _take_estimate(self, values: dict[str, float], now_s: float) -> Line:
+        """What the recorder told of its first frames; it is told once."""
+        self.disk_use = DiskUse(bytes_per_minute=values[PER_MINUTE], room_bytes=values.get(ROOM, 0.0))
+        trouble = self.disk_trouble()
+        return Line("WARNING" if trouble else "INFO", f"{self.disk_use}{'; ' if trouble else ''}{trouble}")
 
     @property
     def samples_per_s(self) -> float:

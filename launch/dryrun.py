@@ -7,15 +7,16 @@ import msgspec
 
 from launch.graph import Graph
 from launch.schema import Restart
+from protocol.disk import MB, DiskUse, tell_bytes
 from protocol.wiring import Endpoints
 
 Estimate = Callable[[dict[str, Any]], int | None]
 """From a node's params to the bytes it publishes per step, where that is known."""
+Room = Callable[[dict[str, Any]], int | None]
+"""From a recorder's params to the bytes that it may still write where its sessions are, where that is known."""
 
-MB = 1 << 20
 
-
-def describe(graph: Graph, ends: Mapping[str, Endpoints], run_dir: str, estimates: Mapping[str, Estimate]) -> str:
+def describe(graph: Graph, ends: Mapping[str, Endpoints], run_dir: str, estimates: Mapping[str, Estimate], room: Room | None) -> str:
     """The plan of a run as plain text."""
     lines = [f"{graph.file}: {graph.description.strip()}".rstrip(": "), f"run folder {run_dir}"]
     if graph.args:
@@ -28,7 +29,7 @@ def describe(graph: Graph, ends: Mapping[str, Endpoints], run_dir: str, estimate
         lines.append("switched off by 'if': " + ", ".join(graph.off))
     for name in graph.nodes:
         lines += ["", *_node(graph, name, ends[name], estimates)]
-    lines += ["", *_disk(graph, estimates)]
+    lines += ["", *_disk(graph, estimates, room)]
     return "\n".join(lines)
 
 
@@ -75,11 +76,17 @@ def _bytes_per_s(graph: Graph, name: str, estimates: Mapping[str, Estimate]) -> 
     return size * float(rate) if size and rate else None
 
 
-def _disk(graph: Graph, estimates: Mapping[str, Estimate]) -> Iterator[str]:
+def _disk(graph: Graph, estimates: Mapping[str, Estimate], room_of: Room | None) -> Iterator[str]:
     for recorder in graph.of_kind("recorder"):
         speeds = {name: _bytes_per_s(graph, name, estimates) for name in graph.nodes[recorder].inputs}
         known = [speed for speed in speeds.values() if speed]
+        room = room_of(msgspec.to_builtins(graph.configs[recorder])) if room_of else None
         if known:
-            yield f"{recorder} writes at most {sum(known) * 60 / MB:.0f} MB a minute, before compression"
+            use = DiskUse(bytes_per_minute=sum(known) * 60, room_bytes=room or 0)
+            told = f"; {use.tell_room()} at least" if room is not None else ""
+            yield f"{recorder} writes at most {use.bytes_per_minute / MB:.0f} MB a minute, before compression{told}"
+            if room is not None and (trouble := use.too_little_for(graph.time_limit_s)):
+                yield f"{recorder} WARNING, if nothing can be compressed {trouble}"
         else:
-            yield f"{recorder} writes an amount that is not known before the robot says its frame size and rate"
+            told = f"; {tell_bytes(room)} free above the floor" if room is not None else ""
+            yield f"{recorder} writes an amount that is not known before its first frames, which tell it{told}"

@@ -15,7 +15,7 @@ from rich.console import Console
 from launch import endpoints, rundir
 from launch.board import Board, Line
 from launch.check import LAUNCHER, Kinds
-from launch.dryrun import Estimate, describe
+from launch.dryrun import Estimate, Room, describe
 from launch.errors import LaunchError
 from launch.fleet import Argv, Fleet
 from launch.graph import Graph, resolve, table, wirings
@@ -55,6 +55,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
 
     kinds: Kinds = {}
     estimates: Mapping[str, Estimate] = {}
+    room: Room | None = None
     argv: Argv | None = None
     limits: Limits = Limits()
 
@@ -96,7 +97,7 @@ def dry_run(options: Options, hooks: Hooks) -> str:
     made = plan(options, hooks)
     sockets = None if endpoints.wants_tcp(made.launch) else endpoints.planned_folder()
     ends = endpoints.assign(made.launch, sockets)
-    text = describe(made.graph, ends, str(made.folder / made.name), hooks.estimates)
+    text = describe(made.graph, ends, str(made.folder / made.name), hooks.estimates, hooks.room)
     return f"{text}\n{describe_key(made.key)}" if made.key is not None else text
 
 

@@ -75,6 +75,24 @@ class TailSeen(msgspec.Struct, frozen=True, kw_only=True):
     told: int
 
 
+class AlarmSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm of a node: how often it was raised, its last text, and whether it was still on at the end."""
+
+    node: str
+    name: str
+    raised: int
+    text: str
+    active: bool
+
+
+class DiskEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What the recorder told of its first frames: what a minute takes, the room above its floor, and how long that will do."""
+
+    bytes_per_minute: int
+    room_bytes: int
+    room_s: float | None
+
+
 class NodeEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a node's processes ended, oldest first (negative: the signal), and how often it was restarted.
 
@@ -115,6 +133,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     command: list[str]
     nodes: dict[str, NodeEnd]
+    disk: DiskEstimate | None = None
+    alarms: list[AlarmSeen] = []
     notes: list[str] = []
 
     def write(self, path: Path) -> None:
@@ -147,10 +167,10 @@ def summarise(
         session=board.committed.session if board.committed else None, topics=topics, gaps=_gaps(board), tails=_tails(board),
         scores=_scores(trainer),
         scores_at=_marks(board), versions=versions, command=command,
-        nodes={v.name: _node(v) for v in board.nodes.values()},
+        nodes={v.name: _node(v) for v in board.nodes.values()}, disk=_disk(board), alarms=_alarms(board),
         notes=[
             *problems, *(f"{one} did not stop when asked and was ended" for one in forced),
-            *_unlisted(board), *_troubles(board), *_ends_unknown(board), *_deaths(board),
+            *_disk_notes(board), *_unlisted(board), *_troubles(board), *_ends_unknown(board), *_deaths(board),
         ],
     )  # fmt: skip
 
@@ -218,6 +238,26 @@ def _node(view: NodeView) -> NodeEnd:
     return NodeEnd(
         kind=view.kind, exit_codes=view.exit_codes, restarts=view.restarts, troubles=view.troubles, crashes=view.crashes
     )  # fmt: skip
+
+
+def _alarms(board: Board) -> list[AlarmSeen]:
+    return [
+        AlarmSeen(node=node, name=name, raised=book.raised, text=book.text, active=book.active)
+        for (node, name), book in board.alarms.items()
+    ]
+
+
+def _disk(board: Board) -> DiskEstimate | None:
+    use = board.disk_use
+    if use is None:
+        return None
+    room_s = round(use.seconds, 1) if use.bytes_per_minute > 0 else None
+    return DiskEstimate(bytes_per_minute=round(use.bytes_per_minute), room_bytes=round(use.room_bytes), room_s=room_s)
+
+
+def _disk_notes(board: Board) -> Iterator[str]:
+    if trouble := board.disk_trouble():
+        yield f"{board.disk_use}; {trouble}"
 
 
 def _troubles(board: Board) -> list[str]:

@@ -40,6 +40,9 @@ def _facts(summary: Summary, committed: Committed | None) -> Iterator[tuple[str,
         yield "recorded", f"session {committed.session}: {committed.events:,} events, {size:,.1f} MB in {committed.path}"
     else:
         yield "recorded", "nothing"
+    if summary.alarms:
+        said = [f"{one.node} {one.name.replace('_', ' ')} {one.raised} x{', still on' if one.active else ''}" for one in summary.alarms]
+        yield "alarms", ", ".join(said)
 
 
 def _statistics(robot: Mapping[str, float]) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import msgspec
 
 from protocol.bus import Bus
+from protocol.disk import PER_MINUTE
 from protocol.exposition import Metric, Page, Sample, Timing
 from protocol.messages import StateName, Status
 
@@ -116,6 +117,7 @@ OWN: tuple[FromNode, ...] = (
     FromNode("recorder", "bytes", Metric("toddle_recorder_session_bytes", "Bytes of committed events.")),
     FromNode("recorder", "free_bytes", Metric("toddle_recorder_free_disk_bytes", "Free where the session is.")),
     FromNode("recorder", "min_free_bytes", Metric("toddle_recorder_min_free_disk_bytes", "Recording stops below this.")),
+    FromNode("recorder", PER_MINUTE, Metric("toddle_recorder_estimate_bytes_per_minute", "What a minute takes, by the first frames.")),
     FromNode("recorder", "refused", Metric("toddle_recorder_refused_messages_total", "Could not be stored.")),
     FromNode("trainer", "samples", Metric("toddle_trainer_samples_total", "Samples learned from.")),
     FromNode("trainer", "steps", Metric("toddle_trainer_steps_total", "Updates of the weights.")),
@@ -139,17 +141,21 @@ TIMINGS: dict[str, Timing] = {
     "predictor": Timing("toddle_predictor_latency_seconds", "A prediction of all candidates.", WORK_BUCKETS_S),
 }
 
+ALARMS = Metric("toddle_alarms_total", "Alarms raised, by what for.", ("name",))
 SCRAPES = Metric("toddle_scrapes_total", "Requests to this page, by the status they got; `late`: cut off.", ("code",))
 
 
-def page(bus: Bus, numbers: Callable[[], Mapping[str, float]], timing: Any, answers: Mapping[str, int]) -> Page:
-    """The page of one node: `numbers` are its own, `timing` is its histogram or None, `answers` counts scrapes."""
+def page(
+    bus: Bus, numbers: Callable[[], Mapping[str, float]], timing: Any, answers: Mapping[str, int], alarms: Mapping[str, int]
+) -> Page:  # fmt: skip
+    """The page of one node: `numbers` are its own, `timing` is its histogram or None; `answers` counts scrapes, `alarms` alarms."""
 
     def read() -> Iterator[tuple[Metric, list[Sample]]]:
         look = Look(bus, bus.status())
         for row in ALL:
             yield row.metric, list(row.read(look))
         yield from _own(bus.wiring.kind, numbers())
+        yield ALARMS, [((name,), count) for name, count in dict(alarms).items()]
         yield SCRAPES, [((code,), count) for code, count in answers.items()]
 
     return Page(read, lambda: () if timing is None else (timing,))

@@ -94,6 +94,8 @@ class Node:
         self.exit_code = EXIT_DONE
         self._said: dict[str, float] = {}
         self._finished = False
+        self.alarms: Counter[str] = Counter()
+        """How often each was raised."""
         timing = metrics.TIMINGS.get(wiring.kind)
         self.timing = timing.start() if timing else None
         self.heard_ns = 0
@@ -148,6 +150,11 @@ class Node:
     def alarm(self, name: str, text: str, active: bool = True) -> None:
         """Tell a person now, from any thread; never waits for room."""
         (self.log.warning if active else self.log.info)("%s", text)
+        self.tell_alarm(name, text, active)
+
+    def tell_alarm(self, name: str, text: str, active: bool) -> None:
+        """Publish and count an alarm; the log is the caller's."""
+        self.alarms[name] += active
         self.publish("alarm", Alarm(name=name, text=text, active=active), wait=False)
 
     def finish(self, outcome: str, detail: str = "") -> None:
@@ -338,7 +345,7 @@ def _show_metrics(node: Node) -> MetricsServer | None:
     """Serve `/metrics` and say where; a node works without it too."""
     answers: Counter[str] = Counter()
     try:
-        server = MetricsServer(metrics.page(node.bus, node.numbers, node.timing, answers).render, answers)
+        server = MetricsServer(metrics.page(node.bus, node.numbers, node.timing, answers, node.alarms).render, answers)
     except OSError as error:
         node.log.warning("no metrics can be scraped: %s", error.strerror)
         return None

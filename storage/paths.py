@@ -79,6 +79,17 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
+def forget_cached(file: Path, start: int, end: int) -> None:
+    """Tell the system that the synced bytes from `start` to `end` of `file` need not stay in its cache, where it can be told."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(path: Path) -> None:
     """Make new names inside `path` survive a power cut, where the system can."""
     if os.name != "posix":

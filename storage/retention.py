@@ -1,4 +1,4 @@
-"""Makes room: deletes whole oldest sessions of one robot driver above a limit in bytes."""
+"""Makes room: deletes whole oldest sessions, of one robot driver or of all, above a limit in bytes."""
 
 import shutil
 from collections.abc import Collection
@@ -23,6 +23,13 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class Retained(msgspec.Struct, frozen=True, kw_only=True):
+    """What was deleted, and the bytes that the sessions that count still take: above the limit when no more may go."""
+
+    deleted: list[Deleted]
+    bytes: int
+
+
 class _Candidate(msgspec.Struct, frozen=True):
     name: str
     created: str
@@ -30,8 +37,8 @@ class _Candidate(msgspec.Struct, frozen=True):
     free_to_go: bool
 
 
-def retain(root: Path, driver: str, max_bytes: int, keep: Collection[str] = ()) -> list[Deleted]:
-    """Delete the oldest sessions of `driver` under `root` until all of them take at most `max_bytes`.
+def retain(root: Path, driver: str | None, max_bytes: int, keep: Collection[str] = ()) -> Retained:
+    """Delete the oldest sessions of `driver` (None: of all robots and none) under `root` until they take at most `max_bytes`.
 
     Never deleted: sessions named in `keep`, pinned, open or derived ones, and sources of splits; they count all the same.
     """
@@ -46,11 +53,11 @@ def retain(root: Path, driver: str, max_bytes: int, keep: Collection[str] = ()) 
             continue
         try:
             delete_session(root / session.name)
-        except StorageError:  # the source of a split; or opened or pinned since we looked
+        except (StorageError, OSError):  # the source of a split; opened or pinned since we looked; or not ours to delete
             continue
         total -= session.bytes
         deleted.append(Deleted(name=session.name, bytes=session.bytes))
-    return deleted
+    return Retained(deleted=deleted, bytes=total)
 
 
 def delete_session(path: Path) -> int:
@@ -84,16 +91,16 @@ def sweep(root: Path) -> None:
         shutil.rmtree(trash, ignore_errors=True)
 
 
-def _candidates(root: Path, driver: str, keep: Collection[str]) -> list[_Candidate]:
+def _candidates(root: Path, driver: str | None, keep: Collection[str]) -> list[_Candidate]:
     out: list[_Candidate] = []
     for name in session_names(root):
         path = root / name
         try:
             header = read_header(path)
-            if header.robot is None or header.robot.driver != driver:
+            if driver is not None and (header.robot is None or header.robot.driver != driver):
                 continue
             free_to_go = name not in keep and not header.pinned and not header.derived_from and writer_pid(path) is None
             out.append(_Candidate(name, header.created, disk_bytes(path), free_to_go))
-        except StorageError:  # damaged or just being made: not ours to judge
+        except (StorageError, OSError):  # damaged or just being made: not ours to judge
             continue
     return out

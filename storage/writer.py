@@ -7,6 +7,7 @@ Events wait in memory and go to disk in one transaction, with their indexes and 
 `commit_events` of them, `commit_bytes`, or the oldest waited `sync_interval_s`; LMDB syncs every commit.
 """
 
+import contextlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +26,7 @@ from storage.header import Header, change_header, new_header, read_header, write
 from storage.index import Entry, put_events
 from storage.load import find_seq, load_books
 from storage.lock import SessionLock
-from storage.paths import HEADER_FILE, free_bytes, make_folder
+from storage.paths import HEADER_FILE, forget_cached, free_bytes, make_folder
 from storage.record import copied, encode_record
 from storage.segment import Segment, next_segment
 
@@ -58,12 +59,15 @@ class SessionWriter:
         self.disk_free: Callable[[Path], int] = free_bytes
         self.timed: Callable[[float], object] = lambda seconds: None
         """Called after every commit with the seconds that it took."""
+        self.waited_s = 0.0
+        """The longest that an event waited from being taken until it was on disk; whoever looks sets it back to 0."""
         self.clock: Clock = SystemClock()
         self._lock = lock
         self._books = books
         self._codec = ArrayCodec(header.codecs)
         self._robot = header.robot
         self._segment: Segment | None = None
+        self._forgotten = 0
         self._waiting: list[Entry] = []
         self._waiting_bytes = 0
         self._noted = False
@@ -124,8 +128,8 @@ class SessionWriter:
         Raises BadMessage, DiskFull.
         """
         self._check_open()
-        if self.free_bytes < self.limits.min_free_bytes:
-            self.flush()  # the floor leaves room for what waits
+        if self.left_bytes < self.limits.min_free_bytes:
+            self.flush()
             raise DiskFull(
                 f"session {self.name} stops: {self.free_bytes} bytes are free, {self.limits.min_free_bytes} must stay; "
                 "all events taken so far are on disk"
@@ -212,6 +216,11 @@ class SessionWriter:
         return self._books.state.events
 
     @property
+    def bytes(self) -> int:
+        """Of the records of these events."""
+        return self._books.state.bytes
+
+    @property
     def lag_s(self) -> float:
         """How long the oldest event that is not on disk has waited."""
         oldest_ns = self._oldest_ns
@@ -220,6 +229,11 @@ class SessionWriter:
     def gaps(self) -> list[Gap]:
         """All gaps known, committed or not."""
         return self._books.gaps()
+
+    @property
+    def left_bytes(self) -> int:
+        """Free disk at the last look, less what waits to be written."""
+        return self.free_bytes - self._waiting_bytes
 
     def look_at_disk(self) -> int:
         """Ask how many bytes are free; also asked at every commit."""
@@ -244,7 +258,10 @@ class SessionWriter:
         if self._waiting or self._noted:
             start_ns = self.clock.mono_ns()
             self._commit()
+            if self._waiting_bytes >= self.limits.commit_bytes:
+                self._forget_cached()
             self.timed((self.clock.mono_ns() - start_ns) / NS_PER_S)
+            self.waited_s = max(self.waited_s, self.lag_s)
             self._waiting.clear()
             self._waiting_bytes = 0
             self._noted = False
@@ -303,6 +320,19 @@ class SessionWriter:
             raise self._trouble(error) from None
         self._books.written()
 
+    def _forget_cached(self) -> None:
+        """What comes so fast would take over the cache, from everybody else and page by new page, which halves the speed.
+
+        Each part of a segment once, and not its end: there, and where pages are used again, are the indexes that grow on.
+        """
+        assert self._segment is not None
+        file = self._segment.path / "data.mdb"
+        with contextlib.suppress(OSError):
+            end = file.stat().st_size - 2 * self.limits.commit_bytes
+            if end > self._forgotten:
+                forget_cached(file, self._forgotten, end)
+                self._forgotten = end
+
     def _announce(self) -> None:
         with refused_by_system(self.name):
             self._announcer.write(self._books.reached())
@@ -311,6 +341,7 @@ class SessionWriter:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+            self._forgotten = 0
 
     def _roll(self) -> None:
         self._leave_segment()

@@ -51,7 +51,7 @@ def check_launch() -> None:
 
 
 def hooks() -> "Hooks":
-    """What the launcher needs to know of the nodes: their configs, and how much a step weighs."""
+    """What the launcher needs to know of the nodes: their configs, and how much a step weighs, and what room there is."""
     from launch.run import Hooks
 
     kinds: dict[str, Any] = {}
@@ -62,7 +62,7 @@ def hooks() -> "Hooks":
         kinds[kind] = getattr(module, attribute)
         if hasattr(module, "bytes_per_step"):
             estimates[kind] = module.bytes_per_step
-    return Hooks(kinds=kinds, estimates=estimates)
+    return Hooks(kinds=kinds, estimates=estimates, room=import_module("nodes.recorder.config").room_bytes)
 
 
 def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -1,8 +1,12 @@
 """What can be set about a recorder, validated once when the launch file is read."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+
+from storage.paths import free_bytes, sessions_root
+
+GIB = 1 << 30
 
 
 class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,7 +25,9 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     map_gb: float = 4.0
     """Size of a segment, GiB: sparse, so it costs address space and no disk."""
     max_gb: float = 10.0
-    """Sessions of one robot driver above this are deleted, oldest first; 0 keeps everything."""
+    """Sessions of one robot driver above this, GiB, are deleted, oldest first, also while a run goes on; 0 keeps everything."""
+    max_total_gb: float = 0.0
+    """The same over the sessions of all robots together; 0: only `max_gb` counts."""
     min_free_gb: float = 1.0
     """The recorder stops with exit code 4 before less disk than this is free; an alarm comes at twice as much."""
     record_predictions: bool = False
@@ -37,5 +43,15 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError(f"commit_events is {self.commit_events}, expected at least 1")
         if not 0.001 <= self.map_gb <= 1024:
             raise ValueError(f"map_gb is {self.map_gb}, expected 0.001 to 1024 GiB")
-        if self.max_gb < 0 or self.min_free_gb < 0:
-            raise ValueError(f"max_gb is {self.max_gb} and min_free_gb {self.min_free_gb}, neither may be negative")
+        for name in ("max_gb", "max_total_gb", "min_free_gb"):
+            if not 0 <= getattr(self, name) < 2**40:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more GiB")
+
+
+def room_bytes(params: dict[str, Any]) -> int | None:
+    """Free disk above the floor where a recorder with these params would write, where that can be told; for estimates before a run."""
+    config = msgspec.convert(params, RecorderConfig)
+    try:
+        return max(free_bytes(sessions_root(config.root)) - int(config.min_free_gb * GIB), 0)
+    except (OSError, ValueError):  # a root that cannot be is the recorder's to refuse
+        return None

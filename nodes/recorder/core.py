@@ -6,18 +6,24 @@ publishes what that returns. DiskFull comes out of every call that writes: the n
 
 from pathlib import Path
 
-from nodes.recorder.config import RecorderConfig
+from nodes.recorder.config import GIB, RecorderConfig
+from nodes.recorder.estimate import Estimator
+from protocol.disk import PER_MINUTE, DiskUse, tell_bytes
 from protocol.messages import Alarm, Committed, Gap, Message, Robot, Tail
 from protocol.played import unwrap
 from protocol.topics import TOPICS
 from storage.errors import BadMessage
-from storage.retention import Deleted, retain
+from storage.retention import Retained, retain
 from storage.writer import SessionWriter
 
-GIB = 1 << 30
 WARN_AT = 2.0
 """The disk alarm comes when less than this many times `min_free_gb` is free, before the stop."""
 CALM_AT = 2.2  # and goes only above this, so that it does not flicker
+LATE_S, LATE_INTERVALS = 5.0, 2.0
+"""An event may wait for the disk for LATE_S and LATE_INTERVALS sync intervals before that is an alarm, as for Prometheus."""
+
+MOST_TOLD = 20
+"""Of deleted sessions, in one alarm."""
 
 
 def open_writer(path: Path, config: RecorderConfig, *, resume: bool = False) -> SessionWriter:
@@ -39,7 +45,10 @@ class RecorderCore:
         self.refused: dict[str, int] = {}
         self.ignored: dict[str, int] = {}
         self._told_commits = 0
-        self._disk_low = False
+        self._estimator = Estimator()
+        self._use: DiskUse | None = None
+        self._alarms: set[str] = set()
+        """Names of the alarms that are on."""
 
     @property
     def free_bytes(self) -> int:
@@ -54,7 +63,9 @@ class RecorderCore:
     def numbers(self) -> dict[str, float]:
         """How far it is, and how much room there is."""
         writer, committed = self.writer, self.writer.committed
+        use = {} if self._use is None else {PER_MINUTE: self._use.bytes_per_minute}
         return {
+            **use,
             "events": writer.events, "waiting": writer.events - committed.events, "lag_s": writer.lag_s, "bytes": committed.bytes,
             "sync_interval_s": self.config.sync_interval_s, "free_bytes": writer.free_bytes,
             "min_free_bytes": self.config.min_free_gb * GIB, "refused": sum(self.refused.values()),
@@ -80,11 +91,15 @@ class RecorderCore:
     def _append(self, message: Message, left_out: frozenset[str]) -> int | None:
         before = self.writer.events
         try:
+            stored = self.writer.bytes
             number = self.writer.append(message, left_out)
         except BadMessage:
             _count(self.refused, message.topic)
             return None
-        _count(self.recorded if self.writer.events > before else self.duplicates, message.topic)
+        new = self.writer.events > before
+        _count(self.recorded if new else self.duplicates, message.topic)
+        if new:
+            self._estimator.take(message, self.writer.bytes - stored)
         return number
 
     def note_gap(self, gap: Gap) -> None:
@@ -102,20 +117,49 @@ class RecorderCore:
         """Commit when it is due; what to publish now. Raises DiskFull."""
         self.writer.look_at_disk()
         self.writer.tick(now_mono_ns)
-        return self._news()
+        return [*self._news(), *self._disk_alarm(), *self._lag_alarm()]
 
-    def finish(self) -> list[Committed | Alarm]:
+    def finish(self) -> list[Committed]:
         """Commit everything and close the session; the last news. Raises DiskFull."""
         self.writer.close()
         return self._news()
 
-    def retain(self) -> list[Deleted]:
-        """Delete the oldest sessions of this robot's driver above `max_gb`; what was deleted. For the node to call now and then."""
+    def estimate(self) -> DiskUse | None:
+        """What a minute costs and how long the disk will do, once: as soon as the first frames tell."""
+        if self._use is not None:
+            return None
+        self._use = self._estimator.use(self.writer.free_bytes - self.config.min_free_gb * GIB)
+        return self._use
+
+    @property
+    def may_retain(self) -> bool:
+        """Whether it is known whose sessions count."""
+        return self.writer.robot is not None or self.config.max_total_gb > 0
+
+    def retain(self) -> dict[str, Retained]:
+        """Delete the oldest sessions above `max_gb` and `max_total_gb`; by the name of the limit, what came of it.
+
+        Works on files alone: may be called from another thread, and may take seconds.
+        """
         robot: Robot | None = self.writer.robot
-        if robot is None or self.config.max_gb == 0:
-            return []
-        path = self.writer.path
-        return retain(path.parent, robot.driver, int(self.config.max_gb * GIB), keep=(path.name,))
+        root, keep = self.writer.path.parent, (self.writer.path.name,)
+        done: dict[str, Retained] = {}
+        if robot is not None and self.config.max_gb:
+            done["max_gb"] = retain(root, robot.driver, int(self.config.max_gb * GIB), keep)
+        if self.config.max_total_gb:
+            done["max_total_gb"] = retain(root, None, int(self.config.max_total_gb * GIB), keep)
+        return done
+
+    def tell(self, done: dict[str, Retained]) -> list[Alarm]:
+        """The alarms of a deletion: one for each that deleted something, one while a limit cannot be kept."""
+        gone = {row.name: (row.bytes, name) for name, kept in done.items() for row in kept.deleted}
+        rows = [f"{session} ({tell_bytes(size)}, {name} is {getattr(self.config, name):g})" for session, (size, name) in gone.items()]
+        text = f"deleted to make room, the oldest first: {', '.join(rows[:MOST_TOLD])}{', ...' if len(rows) > MOST_TOLD else ''}"
+        news = self._changed("retention", bool(rows), text, "nothing has to be deleted now", again=True)
+        over = {name: kept.bytes for name, kept in done.items() if kept.bytes > getattr(self.config, name) * GIB}
+        rows = [f"{tell_bytes(size)} of sessions, {name} is {getattr(self.config, name):g}" for name, size in over.items()]
+        text = f"{'; '.join(rows)}: the rest is pinned, open, derived or this run's, and stays"
+        return [*news, *self._changed("over_limit", bool(rows), text, "sessions are within their limits again")]
 
     def _left_out(self, message: Message) -> frozenset[str]:
         """Names of arrays that are not stored: weights always (the checkpoint has them), predicted images unless wanted."""
@@ -123,24 +167,35 @@ class RecorderCore:
             return frozenset(message.arrays)
         return frozenset()
 
-    def _news(self) -> list[Committed | Alarm]:
-        news: list[Committed | Alarm] = []
-        if self.writer.commits > self._told_commits:
-            self._told_commits = self.writer.commits
-            news.append(self.writer.committed)
-        alarm = self._disk_alarm()
-        return news if alarm is None else [*news, alarm]
+    def _news(self) -> list[Committed]:
+        if self.writer.commits == self._told_commits:
+            return []
+        self._told_commits = self.writer.commits
+        return [self.writer.committed]
 
-    def _disk_alarm(self) -> Alarm | None:
+    def _disk_alarm(self) -> list[Alarm]:
         """An alarm when the disk gets low, another when it is well again, nothing in between."""
-        floor = self.config.min_free_gb * GIB
-        free = self.writer.free_bytes
-        low = free < floor * (CALM_AT if self._disk_low else WARN_AT)
-        if low == self._disk_low:
-            return None
-        self._disk_low = low
-        text = f"{free / GIB:.1f} GiB free; recording stops at {self.config.min_free_gb:.1f} GiB: delete sessions or free disk"
-        return Alarm(name="disk_low", text=text if low else f"{free / GIB:.1f} GiB free again", active=low)
+        free, floor = self.writer.left_bytes, self.config.min_free_gb * GIB
+        low = free < floor * (CALM_AT if "disk_low" in self._alarms else WARN_AT)
+        text = f"{tell_bytes(free)} free; recording stops at {tell_bytes(floor)}: delete sessions or free disk"
+        return self._changed("disk_low", low, text, f"{tell_bytes(free)} free again")
+
+    def _lag_alarm(self) -> list[Alarm]:
+        """An alarm when a commit came late, another when the next one does not; nothing is lost meanwhile but time."""
+        waited_s, self.writer.waited_s = self.writer.waited_s, 0.0
+        if waited_s == 0.0:
+            return []
+        late = waited_s > LATE_S + LATE_INTERVALS * self.config.sync_interval_s
+        text = f"events waited {waited_s:.1f} s for the disk: it is too slow or busy; use a faster one, another codec or a lower rate"
+        return self._changed("commit_lag", late, text, "the disk keeps up again")
+
+    def _changed(self, name: str, on: bool, text: str, over: str, again: bool = False) -> list[Alarm]:
+        """The alarm when it begins (with `again`, each time that it is said) and when it ends."""
+        was = name in self._alarms
+        if on == was and not (on and again):
+            return []
+        (self._alarms.add if on else self._alarms.discard)(name)
+        return [Alarm(name=name, text=text if on else over, active=on)]
 
 
 def _count(counts: dict[str, int], topic: str) -> None:

@@ -1,7 +1,8 @@
 """The recorder node: everything on the recorded topics into one session."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from nodes.recorder.config import RecorderConfig
@@ -9,11 +10,14 @@ from nodes.recorder.core import RecorderCore, open_writer
 from nodes.runtime import BadMessage, Node, NodeError
 from protocol import messages as m
 from protocol.books import Resume
+from protocol.disk import PER_MINUTE, ROOM
 from protocol.errors import DecodeError
 from storage.errors import StorageError
 from storage.paths import session_path, sessions_root
+from storage.retention import Retained
 
 TICK_S = 0.1
+RETAIN_EVERY_S = 10.0
 
 
 class RecorderNode(Node):
@@ -39,7 +43,10 @@ class RecorderNode(Node):
             raise NodeError(str(error), error.exit_code) from None
         self._noted_gaps = 0
         self._noted_tails: set[m.Tail] = set()
-        self._retained = False
+        self._retain_s = 0.0
+        self._retaining: Future[dict[str, Retained]] | None = None
+        self._deleter = ThreadPoolExecutor(1, "retention")  # deleting gigabytes takes seconds, in which events come
+        self._alarms = 0
         self.log.info("recording session %s in %s%s", name, path, ", going on after a restart" if resume else "")
 
     def resume(self) -> Mapping[str, Resume]:
@@ -59,7 +66,8 @@ class RecorderNode(Node):
         except StorageError as error:
             raise NodeError(str(error), error.exit_code) from None
         self._tell(news)
-        self._retain_once()
+        self._tell_estimate()
+        self._retain(time.monotonic())
         return TICK_S
 
     def _note_losses(self) -> None:
@@ -95,6 +103,7 @@ class RecorderNode(Node):
         core = getattr(self, "core", None)
         if core is None:
             return
+        self._deleter.shutdown(wait=True, cancel_futures=True)
         try:
             self._note_losses()
             self._tell(core.finish())
@@ -102,21 +111,40 @@ class RecorderNode(Node):
             raise NodeError(str(error), error.exit_code) from None
         self.log.info("session %s closed, %d events", core.writer.name, core.writer.events)
 
-    def _tell(self, news: list[m.Committed | m.Alarm]) -> None:
+    def alarm(self, name: str, text: str, active: bool = True) -> None:
+        """As every node's, and into the session: a recorder does not hear itself."""
+        super().alarm(name, text, active)
+        envelope = m.Envelope(
+            topic=f"alarm/{self.name}", source=self.name, run=self.bus.run_id, seq=self._alarms,
+            t_ns=time.time_ns(), mono_ns=time.monotonic_ns(),
+        )  # fmt: skip
+        self._alarms += 1
+        self._take(m.Message(envelope=envelope, body=m.Alarm(name=name, text=text, active=active)))
+
+    def _tell(self, news: Sequence[m.Committed | m.Alarm]) -> None:
         for body in news:
             if isinstance(body, m.Alarm):
                 self.alarm(body.name, body.text, body.active)
             else:
                 self.publish("committed", body)
 
-    def _retain_once(self) -> None:
-        """Once per run, when it is known which robot this is."""
+    def _tell_estimate(self) -> None:
+        """Once: the launcher shows it and holds it against the time limit."""
         assert self.core is not None
-        if self._retained or self.core.writer.robot is None:
-            return
-        self._retained = True
-        for deleted in self.core.retain():
-            self.log.warning("deleted the oldest session %s: over max_gb %g", deleted.name, self.config.max_gb)
+        use = self.core.estimate()
+        if use is not None:
+            self.log.info("%s", use)
+            self.metrics({PER_MINUTE: use.bytes_per_minute, ROOM: use.room_bytes})
+
+    def _retain(self, now_s: float) -> None:
+        """Make room, from the start until the end, as the session grows."""
+        assert self.core is not None
+        if self._retaining is not None and self._retaining.done():
+            self._tell(self.core.tell(self._retaining.result()))
+            self._retaining = None
+        if self._retaining is None and now_s >= self._retain_s and self.core.may_retain:
+            self._retain_s = now_s + RETAIN_EVERY_S
+            self._retaining = self._deleter.submit(self.core.retain)
 
     def _free_name(self, root: Path) -> str:
         """The run's name; with the time behind it when a session of that name is there already."""

@@ -302,7 +302,7 @@ class RobotNode(Node):
 
     def _tell(self, name: str, text: str, active: bool) -> None:
         """An alarm of the watchdog, on its thread or this: memory only, nothing that could wait."""
-        self.publish("alarm", m.Alarm(name=name, text=text, active=active), wait=False)
+        self.tell_alarm(name, text, active)
         self._to_log.append(text)
         if name == HALTED and active:
             begun = self.bus.state in ("running", "paused")  # one that has not begun says so when it does

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench import bus, dora_bus, overhead, recorder, replay
+from bench import bus, dora_bus, memory, overhead, recorder, replay, write, writers
 
 SIZE = (32, 48)
 
@@ -42,3 +43,52 @@ def test_replay(tmp_path: Path) -> None:
     assert even["replay"]["frames"] > 0 and even["bare sleep loop"]["p99"] > 0
     full = replay.full_speed(place, 2)
     assert (full["whole"], full["frames"]) == (2, replay.FULL_FRAMES)
+
+
+def test_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speed, kills and what is missing, of toddle and of who is always there."""
+    file = tmp_path / "pictures.npy"
+    np.save(file, np.random.default_rng(0).integers(0, 255, (5, *SIZE, 3), np.uint8))
+    some = {name: writers.WRITERS[name] for name in ("bare file", "toddle raw", "toddle raw, each one", "mcap none", "rerun")}
+    monkeypatch.setattr(write, "WRITERS", some)
+    monkeypatch.setattr(write, "KILLED_AFTER_S", (0.3, 0.5))
+    monkeypatch.setattr(write, "missing", lambda name: "a package" if name == "rerun" else "")
+    said: list[str] = []
+    turns = write.writers(said.append, file, 20, 1)
+    assert "| rerun | not installed: a package | | | | |" in said
+    assert turns.keys() == {"bare file", "toddle raw", "mcap none", "rerun"}
+    assert all(row["fps"] > 0 and row["size"] >= 1 for rows in turns.values() for row in rows)
+    killed = {row["writer"]: row for row in write.kills(said.append, file, 1)}
+    assert killed["toddle raw, each one"]["committed"] >= 8
+    assert all(row["found"] >= row["committed"] for name, row in killed.items() if name.startswith("toddle"))
+    assert killed["toddle raw, each one"]["found"] >= killed["toddle raw, each one"]["accepted"]
+    assert list(write._misses({"loads": [], "kills": list(killed.values())})) == []
+    lie = {**killed["toddle raw"], "committed": killed["toddle raw"]["found"] + 1}
+    assert list(write._misses({"loads": [], "kills": [lie]})) == ["toddle raw: 1 frames lost that were announced as committed"]
+
+
+@pytest.mark.parametrize("name", [name for name in writers.WRITERS if not writers.WRITERS[name].slow and not writers.missing(name)])
+def test_each_format_gives_back_what_was_written(name: str, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (5, *SIZE, 3), np.uint8)
+    writer = writers.WRITERS[name](tmp_path, pictures.shape[1:])
+    for index in range(12):
+        writer.write(index, pictures[index % 5])
+    writer.close()
+    assert writers.found_again(name, tmp_path, pictures) == (12, "")
+    assert writers.found_again(name, tmp_path, pictures[::-1].copy())[0] < 12, "other pictures are told apart"
+
+
+@pytest.mark.slow
+def test_memory_of_recorder_and_reader_is_flat() -> None:
+    found = memory.record(6 * 60 * memory.FPS)
+    assert (found["lost"], found["missing"]) == (0, 0)
+    assert found["segments"] > 1 and found["deleted"] > 0
+    for name in ("recorder", "reader"):
+        assert memory.flat(found[name]), memory.curve(found[name])
+
+
+def test_what_is_flat() -> None:
+    level = [30.0] * 10 + [50.0] * 90
+    assert memory.flat(level)
+    assert memory.curve(level) == memory.BARS[4] * 6 + memory.BARS[-1] * 54
+    assert not memory.flat([50.0 + number / 10 for number in range(200)])

@@ -126,7 +126,7 @@ def test_a_taken_port_gets_one_line(write: Write) -> None:
 
 
 def test_dry_run_says_everything_and_makes_nothing(write: Write, tmp_path: Path) -> None:
-    hooks = run.Hooks(estimates={"robot": lambda params: params["size"] ** 2 * 3})
+    hooks = run.Hooks(estimates={"robot": lambda params: params["size"] ** 2 * 3}, room=lambda params: 170 << 20)
     said = run.dry_run(run.Options(file=write(TEXT), runs=str(tmp_path / "runs"), name="demo"), hooks)
     assert "start order viewer -> predictor -> robot -> recorder" in said
     assert "stop order  robot -> predictor + viewer -> recorder" in said
@@ -134,7 +134,10 @@ def test_dry_run_says_everything_and_makes_nothing(write: Write, tmp_path: Path)
     assert "hears robot  latest: robot, episode, frame, action" in said
     assert "robot.latest.ipc" in said
     assert "ring 8 MB, when full: count, holds 28 s at this run's rate" in said
-    assert "recorder writes at most 17 MB a minute, before compression" in said
+    assert "recorder writes at most 17 MB a minute, before compression; 170 MB free above the floor: 10 min at least" in said
+    limited = run.dry_run(run.Options(file=tmp_path / "g.yaml", runs=str(tmp_path / "runs"), name="demo", time_limit_s=3600), hooks)
+    assert "recorder WARNING, if nothing can be compressed the disk will do for 10 min of the 60 min to come" in limited
+    assert "WARNING" not in said
     assert not (tmp_path / "runs").exists()
 
 

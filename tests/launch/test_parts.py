@@ -209,6 +209,31 @@ def test_a_dead_process_does_not_speak_for_the_new_one() -> None:
     assert view.state == "ready"
 
 
+def test_alarms_and_the_estimate_reach_the_screen_and_the_summary() -> None:
+    board = Board(make_graph(recorder="recorder"))
+    for seq, (text, active) in enumerate((("2 GB free", True), ("3 GB free again", False), ("1 GB free", True))):
+        board.take(message("alarm/recorder", Alarm(name="disk_low", text=text, active=active), seq), 0.0)
+    told = {"disk_bytes_per_minute": 600.0 * 2**20, "disk_room_bytes": 300.0 * 2**20}
+    line = board.take(message("metrics/recorder", Metrics(values=told)), 1.0)
+    assert line is not None and line.level == "WARNING"
+    assert line.text.startswith("records about 600 MB a minute; 300 MB free above the floor: 30 s; the disk will do for 30 s of the 60 s")
+    assert board.take(message("metrics/recorder", Metrics(values=told), 1), 2.0) is None, "said once"
+    summary = summarise(board, End("time"), name="r", started="", versions={}, command=[], forced=[])
+    (alarm,) = summary.alarms
+    assert (alarm.node, alarm.name, alarm.raised, alarm.text, alarm.active) == ("recorder", "disk_low", 2, "1 GB free", True)
+    assert summary.disk is not None and summary.disk.room_s == 30.0
+    assert any("the disk will do for 30 s" in note for note in summary.notes)
+    assert "alarms    recorder disk low 2 x, still on" in tell(summary, "", None, "runs/r")
+
+
+def test_a_disk_that_will_do_is_said_without_a_warning() -> None:
+    board = Board(make_graph(recorder="recorder"))
+    line = board.take(message("metrics/recorder", Metrics(values={"disk_bytes_per_minute": 2.0**20, "disk_room_bytes": 2.0**33})), 1.0)
+    assert line == Line("INFO", "records about 1.0 MB a minute; 8.0 GB free above the floor: 5 days")
+    summary = summarise(board, End("time"), name="r", started="", versions={}, command=[], forced=[])
+    assert summary.notes == [] and summary.disk is not None
+
+
 # -- the law ----------------------------------------------------------------------------------------
 
 

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
+import storage.writer as writer_module
 from protocol.messages import Gap
 from storage.errors import SessionExists, SessionLocked
 from storage.lock import writer_pid
@@ -181,3 +183,22 @@ def test_gaps_are_noticed_noted_once_and_filled(tmp_path, frame):
         assert spans == [(2, 2), (6, 6), (9, 11)]
         assert reader.info().topics["frame/robot"].missing == 5
     assert check(path).holes == []
+
+
+def test_what_comes_fast_does_not_stay_in_the_cache_and_is_read_all_the_same(tmp_path, frame, same, monkeypatch):
+    dropped = []
+    real = writer_module.forget_cached
+    monkeypatch.setattr(writer_module, "forget_cached", lambda *part: (dropped.append(part), real(*part)))
+    with SessionWriter.create(tmp_path / "s", commit_bytes=100_000, map_bytes=1 << 20) as writer, SessionReader(tmp_path / "s") as reader:
+        for seq in range(200):
+            writer.append(frame(seq, size=(48, 64)))
+            if writer.commits and seq % 50 == 49:
+                assert [same(message, frame(at, size=(48, 64))) for at, message in enumerate(reader.events())] == [True] * len(reader)
+        assert len({file.parent for file, _, _ in dropped}) > 1, "in each segment"
+        assert all(a[2] == b[1] for a, b in pairwise(dropped) if a[0] == b[0]), "each part once"
+        before = len(dropped)
+        writer.flush()
+        writer.append(frame(200))
+        writer.flush()
+        assert len(dropped) == before, "what comes slowly stays"
+    assert check(tmp_path / "s").exit_code == 0

@@ -8,7 +8,8 @@ from nodes.recorder.config import RecorderConfig
 from nodes.recorder.core import GIB, RecorderCore, open_writer
 from protocol import messages as m
 from storage.errors import DiskFull
-from storage.paths import session_names
+from storage.header import change_header
+from storage.paths import disk_bytes, session_names
 from storage.reader import SessionReader
 from storage.verify import check
 
@@ -100,24 +101,93 @@ def test_low_disk_is_an_alarm_first_then_the_end(core, frame, clock, tmp_path):
     assert check(tmp_path / "s").exit_code == 0
 
 
-def test_old_sessions_of_the_driver_make_room(tmp_path, robot, make, frame):
-    config = RecorderConfig(max_gb=1e-6, min_free_gb=0.0)
-    for name in ("old", "new"):
+def test_a_late_commit_is_an_alarm_until_the_next_one_is_not(core, frame, clock):
+    core.writer.timed = lambda seconds: setattr(clock, "now_ns", clock.now_ns + took_ns)
+    told = []
+    for seq, took_s in enumerate((8, 8, 5, 1)):
+        took_ns = int(took_s * 1e9)
+        core.handle(frame(seq))
+        clock.now_ns += 10**9
+        told.append([alarm for alarm in core.tick(clock.now_ns) if isinstance(alarm, m.Alarm)])
+    ((first,), again, (over,), last) = told
+    assert (first.name, first.active) == ("commit_lag", True) and "9.0 s" in first.text
+    assert again == [] and last == [], "told once"
+    assert not over.active
+
+
+@pytest.fixture
+def grown(tmp_path, robot, make, frame):
+    """Makes a core that records a session of a driver and has taken some frames; all sessions are closed at the end."""
+    cores = []
+
+    def begin(name: str, driver: str = "toroidal_dot", **limits: float) -> RecorderCore:
+        config = RecorderConfig(commit_events=1, min_free_gb=0.0, codec="raw", **limits)
         core = RecorderCore(open_writer(tmp_path / name, config), config)
-        assert core.retain() == []
-        core.handle(make("robot/robot", 0, robot))
-        core.handle(frame(0))
-        deleted = [row.name for row in core.retain()]
+        cores.append(core)
+        if "max_total_gb" not in limits:
+            assert not core.may_retain and core.retain() == {}, "it is not known yet which robot this is"
+        core.handle(make("robot/robot", 0, msgspec.structs.replace(robot, driver=driver)))
+        for seq in range(100):
+            core.handle(frame(seq))
+        return core
+
+    yield begin
+    for core in cores:
         core.finish()
-    assert deleted == ["old"]
-    assert session_names(tmp_path) == ["new"]
+
+
+def test_a_run_makes_room_as_it_grows(tmp_path, grown, frame):
+    for name in ("first", "second"):
+        grown(name).finish()
+    one_gb = disk_bytes(tmp_path / "first") / GIB
+    core = grown("now", max_gb=3.5 * one_gb)
+    assert core.tell(core.retain()) == [], "all three fit"
+    for seq in range(100, 200):
+        core.handle(frame(seq))
+    (alarm,) = core.tell(core.retain())
+    assert (alarm.name, alarm.active) == ("retention", True) and "first" in alarm.text and "second" not in alarm.text
+    (over,) = core.tell(core.retain())
+    assert (over.name, over.active) == ("retention", False)
+    assert session_names(tmp_path) == ["now", "second"]
+
+
+def test_a_limit_over_all_robots_and_one_that_cannot_be_kept(tmp_path, grown):
+    grown("jet", "jetbot").finish()
+    pinned = grown("pinned", "jetbot")
+    pinned.finish()
+    change_header(pinned.writer.path, pinned=True)
+    one_gb = disk_bytes(tmp_path / "jet") / GIB
+    core = grown("now", max_gb=3 * one_gb, max_total_gb=1.5 * one_gb)
+    news = {alarm.name: alarm for alarm in core.tell(core.retain())}
+    assert "jet" in news["retention"].text and "max_total_gb" in news["retention"].text
+    assert news["over_limit"].active and "max_total_gb" in news["over_limit"].text
+    assert session_names(tmp_path) == ["now", "pinned"]
+    assert [alarm.name for alarm in core.tell(core.retain())] == ["retention"], "the second is over, the first goes on"
+
+
+def test_the_first_frames_tell_what_a_minute_takes(core, robot, make, frame):
+    core.handle(make("robot/robot", 0, msgspec.structs.replace(robot, rate_hz=50.0)))
+    for seq in range(20):
+        core.handle(frame(seq))
+        assert core.estimate() is None, "nine tenths of the least time"
+    core.writer.free_bytes = 3 * GIB
+    core.handle(frame(20))
+    use = core.estimate()
+    stored = core.writer.bytes / 21
+    assert use.bytes_per_minute == pytest.approx(stored * 50 * 60, rel=0.05), (
+        "at the rate that the robot says, not at that of its first frames"
+    )
+    assert use.room_bytes == pytest.approx(3 * GIB, rel=0.01)
+    assert core.estimate() is None, "said once"
+    assert core.numbers()["disk_bytes_per_minute"] == use.bytes_per_minute
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"codec": "jpeg"}, "Invalid enum value 'jpeg'"), ({"sync_interval_s": 0}, "more than 0"), ({"commit_events": 0}, "at least 1"),
-        ({"map_gb": 0}, "expected 0.001 to 1024"), ({"max_gb": -1}, "negative"), ({"comit_events": 3}, "unknown field `comit_events`"),
+        ({"map_gb": 0}, "expected 0.001 to 1024"), ({"max_gb": -1}, "0 or more"),
+        ({"max_total_gb": float("inf")}, "0 or more"), ({"comit_events": 3}, "unknown field `comit_events`"),
     ],
 )  # fmt: skip
 def test_a_config_is_checked_at_the_edge(fields, words):

@@ -27,8 +27,8 @@ def test_oldest_of_the_driver_go_until_the_rest_fits(tmp_path, recorded):
         recorded(name)
     recorded("jet", "jetbot")
     one = disk_bytes(tmp_path / "a")
-    assert retain(tmp_path, "toroidal_dot", 10 * one) == []
-    gone = retain(tmp_path, "toroidal_dot", 2 * one + one // 2)
+    assert retain(tmp_path, "toroidal_dot", 10 * one).deleted == []
+    gone = retain(tmp_path, "toroidal_dot", 2 * one + one // 2).deleted
     assert [(row.name, row.bytes > one // 2) for row in gone] == [("c", True)]
     assert session_names(tmp_path) == ["a", "b", "jet"]
 
@@ -39,13 +39,27 @@ def test_pinned_open_derived_and_kept_ones_stay_and_count(tmp_path, recorded):
     change_header(tmp_path / "pinned", pinned=True)
     change_header(tmp_path / "derived", derived_from=["old"])
     with SessionWriter.create(tmp_path / "open", resume=True):
-        assert [row.name for row in retain(tmp_path, "toroidal_dot", 5 * disk_bytes(tmp_path / "young") + 4096, keep=["kept"])] == ["old"]
-        assert [row.name for row in retain(tmp_path, "toroidal_dot", 0, keep=["kept"])] == ["young"]
+        assert [row.name for row in retain(tmp_path, "toroidal_dot", 5 * disk_bytes(tmp_path / "young") + 4096, keep=["kept"]).deleted] == [
+            "old"
+        ]
+        assert [row.name for row in retain(tmp_path, "toroidal_dot", 0, keep=["kept"]).deleted] == ["young"]
         with pytest.raises(SessionLocked):
             delete_session(tmp_path / "open")
     with pytest.raises(SessionPinned, match="unpin pinned"):
         delete_session(tmp_path / "pinned")
     assert session_names(tmp_path) == ["derived", "kept", "open", "pinned"]
+
+
+def test_in_total_the_oldest_of_all_robots_go(tmp_path, recorded):
+    for name, driver in (("dot", "toroidal_dot"), ("jet", "jetbot"), ("arm", "so101")):
+        recorded(name, driver)
+    with SessionWriter.create(tmp_path / "empty"):
+        pass
+    one = disk_bytes(tmp_path / "jet")
+    kept = retain(tmp_path, None, one + one // 2, keep=["dot"])
+    assert [row.name for row in kept.deleted] == ["jet", "arm"]
+    assert session_names(tmp_path) == ["dot", "empty"]
+    assert kept.bytes == sum(disk_bytes(tmp_path / name) for name in session_names(tmp_path))
 
 
 def test_a_deletion_that_was_killed_is_finished_later(tmp_path, recorded):
@@ -54,7 +68,7 @@ def test_a_deletion_that_was_killed_is_finished_later(tmp_path, recorded):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "session.json").write_text("?")
     assert session_names(tmp_path) == ["broken"]
-    assert retain(tmp_path, "toroidal_dot", 0) == []
+    assert retain(tmp_path, "toroidal_dot", 0).deleted == []
     assert not (tmp_path / ".deleting-a").exists()
     assert (tmp_path / "broken").exists()
 

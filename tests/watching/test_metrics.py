@@ -30,7 +30,7 @@ WITHOUT_UNIT = {  # states and counts that may fall
 def table() -> list[tuple[Metric | Timing, str]]:
     """Every metric, and which kind of process has it."""
     rows: list[tuple[Metric | Timing, str]] = [(row.metric, "all") for row in metrics.ALL]
-    rows.append((metrics.SCRAPES, "all"))
+    rows += [(metrics.ALARMS, "all"), (metrics.SCRAPES, "all")]
     for kind in NODE_KINDS:
         rows += [(row.metric, kind) for row in metrics.OWN if row.kind == kind]
         rows += [(metrics.TIMINGS[kind], kind)] if kind in metrics.TIMINGS else []
@@ -48,7 +48,7 @@ def page(kind: str, numbers: Callable[[], Mapping[str, float]] = dict) -> str:
         timing = metrics.TIMINGS[kind].start() if kind in metrics.TIMINGS else None
         if timing:
             timing.observe(0.03)
-        return metrics.page(bus, numbers, timing, {"200": 2}).render().decode()
+        return metrics.page(bus, numbers, timing, {"200": 2}, {"disk_low": 1}).render().decode()
     finally:
         bus.close()
 
