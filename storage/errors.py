@@ -65,3 +65,9 @@ class CorruptEvent(CorruptSession):
 
 class ImportProblem(StorageError):
     """Foreign data that cannot become a session as it is."""
+
+
+class MissingPackage(StorageError):
+    """What was asked for needs an optional package that is not installed."""
+
+    exit_code = 2

@@ -9,7 +9,8 @@ record's checksum is compared before its content is believed.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,7 @@ from storage.header import Header, read_header
 from storage.info import SessionInfo, describe
 from storage.load import books_of, close_segments, find_seq_in, open_segments
 from storage.lock import writer_pid
+from storage.places import Places, first_number, joined_places, places_in, sources_of
 from storage.record import Event, decode_record
 from storage.segment import KIND_KEY, NUMBER, STEP_KEY, TIME_KEY, Segment, segment_folders, step_key
 
@@ -42,6 +44,7 @@ class SessionReader:
         self.header: Header = read_header(self.path)
         self._codec = ArrayCodec(self.header.codecs)
         self._segments: list[Segment] = open_segments(self.path)
+        self._firsts: dict[int, int] = {}  # segment to its first event
 
     @property
     def robot(self) -> Robot | None:
@@ -185,6 +188,46 @@ class SessionReader:
                 return
             wait(poll_s)
 
+    def places(self, kind: str) -> Places:
+        """Where the messages of a topic kind are that have an episode and a step, in arrival order, to the last commit."""
+        books = self.books()
+        sources = sources_of(books.streams)
+        ours = {stream.id: sources[stream.id] for stream in books.streams.values() if stream.topic.partition("/")[0] == kind}
+        parts = []
+        for segment in self._ready():
+            with segment.read() as txn:
+                parts.append(places_in(segment, txn, kind, ours, books.state.events))
+        return joined_places(parts)
+
+    @contextmanager
+    def records(self, numbers: Sequence[int]) -> Iterator[list[memoryview]]:
+        """The stored bytes of these events, as they lie in the map and not checked, for as long as the block lasts.
+
+        Any thread may ask, each in a block of its own. Raises EventNotFound.
+        """
+        with ExitStack() as stack:
+            begun: dict[int, Callable[[int], memoryview | None]] = {}
+            found: list[memoryview] = []
+            for number in numbers:
+                segment = self._segment_of(number)
+                if segment.number not in begun:
+                    begun[segment.number] = _getter(segment, stack.enter_context(segment.read()))
+                record = begun[segment.number](number)
+                if record is None:
+                    raise EventNotFound(f"session {self.path.name} has no event {number}")
+                found.append(record)
+            yield found
+
+    def _segment_of(self, number: int) -> Segment:
+        """The segment that holds an event, if any does: the last that begins before it."""
+        for segment in reversed(self._segments):
+            first = self._firsts.get(segment.number)
+            if first is None and segment.ready() and (first := first_number(segment)) is not None:
+                self._firsts[segment.number] = first
+            if first is not None and first <= number:
+                return segment
+        raise EventNotFound(f"session {self.path.name} has no event {number}")
+
     def close(self) -> None:
         """Let go of the files; more than once is fine."""
         close_segments(self._segments)
@@ -241,6 +284,11 @@ class SessionReader:
                     if name.rstrip(b"\0") == kind.encode():
                         return int(number)
         return None
+
+
+def _getter(segment: Segment, txn: "lmdb.Transaction[memoryview]") -> Callable[[int], memoryview | None]:
+    events = segment.table("events")
+    return lambda number: txn.get(NUMBER.pack(number), db=events)
 
 
 def _last_number(segment: Segment) -> int | None:

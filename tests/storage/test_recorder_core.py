@@ -116,7 +116,7 @@ def test_old_sessions_of_the_driver_make_room(tmp_path, robot, make, frame):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"codec": "jpeg"}, "Invalid enum value 'jpeg'"), ({"sync_interval_s": 0}, "more than 0"), ({"commit_events": 0}, "at least 1"),
+        ({"codec": "png"}, "Invalid enum value 'png'"), ({"sync_interval_s": 0}, "more than 0"), ({"commit_events": 0}, "at least 1"),
         ({"map_gb": 0}, "expected 0.001 to 1024"), ({"max_gb": -1}, "negative"), ({"comit_events": 3}, "unknown field `comit_events`"),
     ],
 )  # fmt: skip
