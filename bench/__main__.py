@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import bus, codecs, learning, overhead, recorder
+from bench import bus, codecs, learning, overhead, read, recorder
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -70,7 +70,14 @@ def overhead_command(quick: bool) -> None:
     sys.exit(0 if overhead.bench(click.echo, RESULTS, 5.0 if quick else 20.0, 3) else 1)
 
 
-COMMANDS = (bus_command, recorder_command, overhead_command, codecs_command, learning_command)
+@cli.command("read")
+@click.option("--quick", is_flag=True, help="Fewer turns of fewer frames.")
+def read_command(quick: bool) -> None:
+    """Frames into batches, beside LeRobotDataset, MCAP, the codecs alone, and pread of a cold disk."""
+    sys.exit(0 if read.bench(learning.recordings(), click.echo, RESULTS, 3 if quick else 7, 128 if quick else 400) else 1)
+
+
+COMMANDS = (bus_command, recorder_command, read_command, overhead_command, codecs_command, learning_command)
 
 if __name__ == "__main__":
     cli()

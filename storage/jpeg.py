@@ -1,4 +1,4 @@
-"""Frames as JPEG: a tenth of the bytes or less, and not what the camera gave. OpenCV does it, where it is installed."""
+"""Frames as JPEG: about a tenth of the bytes, and not quite what the camera gave. OpenCV does it, where it is installed."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from storage.errors import MissingPackage
 
-QUALITY = 90
+QUALITY = 95
+"""One to two dB nearer to the frame than 90, for half as many bytes again (figures in docs/benchmarks.md)."""
 MAX_SIDE = 65500  # of an image OpenCV makes a JPEG of
 
 

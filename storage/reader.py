@@ -26,6 +26,7 @@ from storage.info import SessionInfo, describe
 from storage.load import books_of, close_segments, find_seq_in, open_segments
 from storage.lock import writer_pid
 from storage.places import Places, first_number, joined_places, places_in, sources_of
+from storage.readahead import ReadAhead
 from storage.record import Event, decode_record
 from storage.segment import KIND_KEY, NUMBER, STEP_KEY, TIME_KEY, Segment, segment_folders, step_key
 
@@ -45,6 +46,7 @@ class SessionReader:
         self._codec = ArrayCodec(self.header.codecs)
         self._segments: list[Segment] = open_segments(self.path)
         self._firsts: dict[int, int] = {}  # segment to its first event
+        self._ahead = ReadAhead()
 
     @property
     def robot(self) -> Robot | None:
@@ -101,7 +103,8 @@ class SessionReader:
         """Event `number`, from 0, with what was left out of it. Raises EventNotFound."""
         for segment in self._ready():
             with segment.read() as txn:
-                record = txn.get(NUMBER.pack(number), db=segment.table("events"))
+                with self._ahead.of(txn, segment.table("events"), [number]):
+                    record = txn.get(NUMBER.pack(number), db=segment.table("events"))
                 if record is not None:
                     return decode_record(number, record, self._codec, self.path)
         raise EventNotFound(f"session {self.path.name} has no event {number}; it has {len(self)}")
@@ -140,7 +143,8 @@ class SessionReader:
                 found = cursor.set_range(first)
                 while found and bytes(cursor.key()) <= last:
                     number = STEP_KEY.unpack(cursor.key())[3]
-                    message = self._get(segment, txn, number).message
+                    with self._ahead.of(txn, segment.table("events"), [number]):
+                        message = self._get(segment, txn, number).message
                     self._agree(number, (message.kind, message.envelope.episode, message.envelope.step) == (kind, episode, step))
                     if topic in (kind, message.topic):
                         return message
@@ -205,18 +209,22 @@ class SessionReader:
 
         Any thread may ask, each in a block of its own. Raises EventNotFound.
         """
+        by_segment: dict[int, tuple[Segment, list[int]]] = {}
+        for number in numbers:
+            segment = self._segment_of(number)
+            by_segment.setdefault(segment.number, (segment, []))[1].append(number)
         with ExitStack() as stack:
-            begun: dict[int, Callable[[int], memoryview | None]] = {}
-            found: list[memoryview] = []
-            for number in numbers:
-                segment = self._segment_of(number)
-                if segment.number not in begun:
-                    begun[segment.number] = _getter(segment, stack.enter_context(segment.read()))
-                record = begun[segment.number](number)
-                if record is None:
-                    raise EventNotFound(f"session {self.path.name} has no event {number}")
-                found.append(record)
-            yield found
+            found: dict[int, memoryview | None] = {}
+            for segment, ours in by_segment.values():
+                txn, table = stack.enter_context(segment.read()), segment.table("events")
+                with self._ahead.of(txn, table, ours):
+                    found.update((number, txn.get(NUMBER.pack(number), db=table)) for number in ours)
+            yield [self._there(number, found[number]) for number in numbers]
+
+    def _there(self, number: int, record: memoryview | None) -> memoryview:
+        if record is None:
+            raise EventNotFound(f"session {self.path.name} has no event {number}")
+        return record
 
     def _segment_of(self, number: int) -> Segment:
         """The segment that holds an event, if any does: the last that begins before it."""
@@ -266,13 +274,14 @@ class SessionReader:
         size = 0
         with segment.read() as txn:
             numbers = _numbers(segment, txn, start) if kinds is None else _numbers_of(segment, txn, start, kinds)
-            for number in numbers:
-                event = self._get(segment, txn, number)
-                self._agree(number, kinds is None or event.message.kind in kinds)
-                out.append(event)
-                size += event.message.nbytes
-                if size >= CHUNK_BYTES:
-                    break
+            with self._ahead.of(txn, segment.table("events"), numbers):
+                for number in numbers:
+                    event = self._get(segment, txn, number)
+                    self._agree(number, kinds is None or event.message.kind in kinds)
+                    out.append(event)
+                    size += event.message.nbytes
+                    if size >= CHUNK_BYTES:
+                        break
         return out
 
     def _last_of(self, kind: str) -> int | None:
@@ -284,11 +293,6 @@ class SessionReader:
                     if name.rstrip(b"\0") == kind.encode():
                         return int(number)
         return None
-
-
-def _getter(segment: Segment, txn: "lmdb.Transaction[memoryview]") -> Callable[[int], memoryview | None]:
-    events = segment.table("events")
-    return lambda number: txn.get(NUMBER.pack(number), db=events)
 
 
 def _last_number(segment: Segment) -> int | None:

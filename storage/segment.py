@@ -154,13 +154,14 @@ def _write_env(path: Path, map_bytes: int) -> lmdb.Environment:
 def _read_env(path: Path) -> lmdb.Environment:
     try:
         # map_size 0: the writer's own size. With the lock table, pages in use by a reader are not reused.
-        return lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), create=False)
+        # No readahead: around each cold page of an index it brings in frames nobody asked for; see readahead.py.
+        return lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), create=False, readahead=False)
     except lmdb.InvalidError as error:
         raise CorruptSession(f"{path} is not a readable LMDB environment: {error}; restore it from a copy") from None
     except lmdb.Error as error:
         try:
             # somebody else's folder or a read-only disk: no lock table, which is sound while nobody writes
-            return lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), create=False, lock=False)
+            return lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), create=False, readahead=False, lock=False)
         except lmdb.Error:
             raise CorruptSession(f"{path} cannot be opened: {error}; check the permissions and the file") from None
 

@@ -5,9 +5,10 @@
 A damaged page can make LMDB crash, so `verify` reads in a process of its own and reports a crash as damage.
 """
 
+import itertools
 import subprocess
 import sys
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -23,11 +24,14 @@ from storage.index import index_keys
 from storage.load import books_of, close_segments, open_segments
 from storage.lock import writer_pid
 from storage.paths import SEGMENTS
+from storage.readahead import ReadAhead
 from storage.record import decode_record
 from storage.segment import NUMBER, Segment
 
 MAX_TOLD = 1000
 """Damaged events beyond this many are counted, not listed."""
+AHEAD_EVENTS = 64
+"""Asked for before they are read."""
 
 
 Seen = dict[tuple[str, str], list[tuple[int, int]]]
@@ -111,7 +115,7 @@ def _check_segment(path: Path, segment: Segment, books: Books, codec: ArrayCodec
     entries = {"seq": 0, "step": 0, "time": 0, "kind": 0}
     sound = True
     with segment.read() as txn:
-        for key, record in txn.cursor(db=segment.table("events")):
+        for key, record in _log(segment, txn):
             expected = report.events_checked
             if expected == limit:
                 return
@@ -145,6 +149,17 @@ def _check_segment(path: Path, segment: Segment, books: Books, codec: ArrayCodec
                     report.index_mismatches.append(f"table {table} of {segment.path} has {there} entries, expected {count}")
 
 
+def _log(segment: Segment, txn: "lmdb.Transaction[memoryview]") -> Iterator[tuple[memoryview, memoryview]]:
+    """Keys and records of a segment, in order, asked for ahead."""
+    table, ahead = segment.table("events"), ReadAhead()
+    cursor = iter(txn.cursor(db=table))
+    for key, record in cursor:
+        yield key, record
+        (number,) = NUMBER.unpack(key) if len(key) == NUMBER.size else (0,)
+        with ahead.of(txn, table, range(number + 1, number + 1 + AHEAD_EVENTS)):
+            yield from itertools.islice(cursor, AHEAD_EVENTS)
+
+
 def _damage(report: Report, error: CorruptEvent, segment: Segment) -> None:
     report.corrupt_count += 1
     if len(report.corrupt) < MAX_TOLD:
@@ -164,7 +179,7 @@ def _check_books(path: Path, books: Books, report: Report, seen: Seen) -> None:
         return  # numbers of damaged events are unknown: no word on holes
     for (topic, run), stream in books.streams.items():
         missing = joined([*seen.get((topic, run), []), *stream.gaps])
-        for (_, before), (after, _) in pairwise(missing):
+        for (_, before), (after, _) in itertools.pairwise(missing):
             report.holes.append(Gap(topic=topic, run=run, first=before + 1, last=after - 1))
         if missing and missing[-1][1] != stream.last_seq:
             report.holes.append(Gap(topic=topic, run=run, first=missing[-1][1] + 1, last=stream.last_seq))
