@@ -198,7 +198,7 @@ def _say_rates(told: dict[str, Rates], datasets: list[str], say: Say) -> Iterato
         peer = f"mcap {name.partition(',')[0]}"
         times = ratio(rates, name, peer) if peer in rates else None
         say(f"| {name} | {_figure(found)} | {'-' if times is None else f'{times:.2f}'} |")
-        if times is not None and "ahead" in name and times < LEAST[peer]:
+        if times is not None and name in CODECS and times < LEAST[peer]:
             yield f"in order {name}: {times:.2f} times {peer}, at least {LEAST[peer]} were asked for"
     rates = told["codec"]
     say("\n| random, 448x224, one thread | frames/s | of the codec's own |\n|---|---|---|")
