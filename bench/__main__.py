@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import bus, codecs, learning, memory, overhead, recorder, replay, write
+from bench import bus, codecs, learning, memory, overhead, read, recorder, replay, write
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -97,8 +97,16 @@ def memory_command(minutes: int) -> None:
     sys.exit(0 if memory.bench(click.echo, RESULTS, minutes) else 1)
 
 
+@cli.command("read")
+@click.option("--quick", is_flag=True, help="Fewer turns of fewer frames.")
+def read_command(quick: bool) -> None:
+    """Frames into batches, beside LeRobotDataset, MCAP, the codecs alone, and pread of a cold disk."""
+    sys.exit(0 if read.bench(learning.recordings(), click.echo, RESULTS, 3 if quick else 7, 128 if quick else 400) else 1)
+
+
 COMMANDS = (
-    bus_command, recorder_command, write_command, memory_command, replay_command, overhead_command, codecs_command, learning_command,
+    bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
+    codecs_command, learning_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

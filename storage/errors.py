@@ -80,6 +80,12 @@ class ImportProblem(StorageError):
     """Foreign data that cannot become a session as it is."""
 
 
+class MissingPackage(StorageError):
+    """What was asked for needs an optional package that is not installed."""
+
+    exit_code = 2
+
+
 @contextmanager
 def refused_by_system(session: str) -> Iterator[None]:
     """Inside, an OSError becomes DiskFull or StorageError about the writing of `session`."""

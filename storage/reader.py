@@ -9,7 +9,8 @@ record's checksum is compared before its content is believed.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,8 @@ from storage.header import Header, read_header
 from storage.info import SessionInfo, describe
 from storage.load import books_of, close_segments, end_of, find_seq_in, first_of, open_segments
 from storage.lock import writer_pid
+from storage.places import Places, first_number, joined_places, places_in, sources_of
+from storage.readahead import ReadAhead
 from storage.record import Event, decode_record
 from storage.segment import KIND_KEY, NUMBER, STEP_KEY, TIME_KEY, Segment, segment_folders, step_key
 
@@ -43,6 +46,8 @@ class SessionReader:
         self.header: Header = read_header(self.path)
         self._codec = ArrayCodec(self.header.codecs)
         self._segments: list[Segment] = open_segments(self.path)
+        self._firsts: dict[int, int] = {}  # segment to its first event
+        self._ahead = ReadAhead()
 
     @property
     def robot(self) -> Robot | None:
@@ -98,7 +103,8 @@ class SessionReader:
         """The same, by its number in the log."""
         for segment in self._ready():
             with segment.read() as txn:
-                record = txn.get(NUMBER.pack(number), db=segment.table("events"))
+                with self._ahead.of(txn, segment.table("events"), [number]):
+                    record = txn.get(NUMBER.pack(number), db=segment.table("events"))
                 if record is not None:
                     return decode_record(number, record, self._codec, self.path)
         raise EventNotFound(f"session {self.path.name} has no event {number}; it has {len(self)}")
@@ -173,7 +179,8 @@ class SessionReader:
                     if not self._holds(number):
                         found = cursor.next()
                         continue
-                    message = self._get(segment, txn, number).message
+                    with self._ahead.of(txn, segment.table("events"), [number]):
+                        message = self._get(segment, txn, number).message
                     self._agree(number, (message.kind, message.envelope.episode, message.envelope.step) == (kind, episode, step))
                     if topic in (kind, message.topic):
                         return message
@@ -251,6 +258,54 @@ class SessionReader:
                 return
             wait(poll_s)
 
+    def places(self, kind: str) -> Places:
+        """Where the messages of a topic kind are that have an episode and a step, in arrival order, to the last commit.
+
+        Their events are numbered as `records` takes them: as in the log, also of a split.
+        """
+        self.refresh()
+        books = books_of(self._segments)
+        sources = sources_of(books.streams)
+        ours = {stream.id: sources[stream.id] for stream in books.streams.values() if stream.topic.partition("/")[0] == kind}
+        parts = []
+        for segment in self._ready():
+            with segment.read() as txn:
+                parts.append(places_in(segment, txn, kind, ours, books.state.events))
+        return joined_places(parts)
+
+    @contextmanager
+    def records(self, numbers: Sequence[int]) -> Iterator[list[memoryview]]:
+        """The stored bytes of these events, as they lie in the map and not checked, for as long as the block lasts.
+
+        Any thread may ask, each in a block of its own. Raises EventNotFound.
+        """
+        by_segment: dict[int, tuple[Segment, list[int]]] = {}
+        for number in numbers:
+            segment = self._segment_of(number)
+            by_segment.setdefault(segment.number, (segment, []))[1].append(number)
+        with ExitStack() as stack:
+            found: dict[int, memoryview | None] = {}
+            for segment, ours in by_segment.values():
+                txn, table = stack.enter_context(segment.read()), segment.table("events")
+                with self._ahead.of(txn, table, ours):
+                    found.update((number, txn.get(NUMBER.pack(number), db=table)) for number in ours)
+            yield [self._there(number, found[number]) for number in numbers]
+
+    def _there(self, number: int, record: memoryview | None) -> memoryview:
+        if record is None:
+            raise EventNotFound(f"session {self.path.name} has no event {number}")
+        return record
+
+    def _segment_of(self, number: int) -> Segment:
+        """The segment that holds an event, if any does: the last that begins before it."""
+        for segment in reversed(self._segments):
+            first = self._firsts.get(segment.number)
+            if first is None and (first := first_number(segment)) is not None:
+                self._firsts[segment.number] = first
+            if first is not None and first <= number:
+                return segment
+        raise EventNotFound(f"session {self.path.name} has no event {number}")
+
     def close(self) -> None:
         """Let go of the files; more than once is fine."""
         close_segments(self._segments)
@@ -290,21 +345,22 @@ class SessionReader:
         # events have no holes: so a damaged tree cannot hide one
         all_next = range(start, min(end_of(segment), start + CHUNK_EVENTS))
         with segment.read() as txn:
-            numbers = all_next if kinds is None else _numbers_of(segment, txn, start, kinds)
-            for number in numbers:
-                if number > last:
-                    break
-                try:
-                    event = self._get(segment, txn, number)
-                    self._agree(number, kinds is None or event.message.kind in kinds)
-                except CorruptSession:
-                    if out:  # those before it first; the next call says it again
+            numbers = list(all_next) if kinds is None else _numbers_of(segment, txn, start, kinds)
+            with self._ahead.of(txn, segment.table("events"), numbers):
+                for number in numbers:
+                    if number > last:
                         break
-                    raise
-                out.append(event)
-                size += event.message.nbytes
-                if size >= CHUNK_BYTES:
-                    break
+                    try:
+                        event = self._get(segment, txn, number)
+                        self._agree(number, kinds is None or event.message.kind in kinds)
+                    except CorruptSession:
+                        if out:  # those before it first; the next call says it again
+                            break
+                        raise
+                    out.append(event)
+                    size += event.message.nbytes
+                    if size >= CHUNK_BYTES:
+                        break
         return out
 
     def _last_of(self, kind: str) -> int | None:

@@ -64,7 +64,7 @@ def decode_record(number: int, record: memoryview, codec: ArrayCodec, path: Path
     """The event in `record`; its arrays are copies, so the buffer may go. Raises CorruptEvent; `path` names the session."""
     check_record(number, record, path)
     try:
-        return _decode(number, record[_CRC.size :], codec)
+        return _decode(number, record, codec)
     except DecodeError as error:
         raise CorruptEvent(path, number, f"checksum right, but {error}") from None
     except (ValueError, struct.error) as error:
@@ -127,22 +127,36 @@ def _header_place(record: memoryview) -> tuple[int, int]:
     return _CRC.size + _PREFIX.size + count * _ARRAY.size, size
 
 
-def _decode(number: int, data: memoryview, codec: ArrayCodec) -> Event:
-    _, header_size, count = _PREFIX.unpack_from(data)
-    table = [_ARRAY.unpack_from(data, _PREFIX.size + i * _ARRAY.size) for i in range(count)]
-    at = _PREFIX.size + count * _ARRAY.size
-    header_bytes = bytes(data[at : at + header_size])
-    header = decode_header(header_bytes)
+def parts_of(record: memoryview) -> tuple[memoryview, list[tuple[int, memoryview]]]:
+    """The header's bytes, and codec and stored bytes of each array, of a checked record. Raises ValueError, struct.error."""
+    at = _CRC.size
+    _, header_size, count = _PREFIX.unpack_from(record, at)
+    at += _PREFIX.size
+    table = [_ARRAY.unpack_from(record, at + i * _ARRAY.size) for i in range(count)]
+    at += count * _ARRAY.size
+    header = record[at : at + header_size]
     at += header_size
-    if len(header.arrays) != count or at + sum(size for _, size in table) != len(data):
+    arrays: list[tuple[int, memoryview]] = []
+    for kind, size in table:
+        arrays.append((kind, record[at : at + size]))
+        at += size
+    if at != len(record):
+        raise ValueError("lengths do not add up")
+    return header, arrays
+
+
+def _decode(number: int, record: memoryview, codec: ArrayCodec) -> Event:
+    data, arrays = parts_of(record)
+    header_bytes = bytes(data)
+    header = decode_header(header_bytes)
+    if len(header.arrays) != len(arrays):
         raise ValueError("lengths do not add up")
     kept, left_out, buffers = [], [], []
-    for (name, dtype, shape), (kind, size) in zip(header.arrays, table, strict=True):
+    for (name, dtype, shape), (kind, stored) in zip(header.arrays, arrays, strict=True):
         if kind == LEFT_OUT:
             left_out.append(name)
         else:
             kept.append((name, dtype, shape))
-            buffers.append(codec.decode(kind, data[at : at + size], DTYPES[dtype], shape))
-        at += size
+            buffers.append(codec.decode(kind, stored, DTYPES[dtype], shape))
     message = assemble(msgspec.structs.replace(header, arrays=kept), buffers)
     return Event(number, message, tuple(left_out), header_bytes)

@@ -170,13 +170,14 @@ def _open_env(path: Path, map_bytes: int) -> lmdb.Environment:
 def _read_env(path: Path) -> lmdb.Environment:
     try:
         # map_size 0: the writer's own size. With the lock table, pages in use by a reader are not reused.
-        env = lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), max_readers=MAX_READERS, create=False)
+        # No readahead: around each cold page of an index it brings in frames nobody asked for; see readahead.py.
+        env = lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), max_readers=MAX_READERS, create=False, readahead=False)
     except lmdb.InvalidError as error:
         raise CorruptSession(f"{path} is not a readable LMDB environment: {error}; restore it from a copy") from None
     except lmdb.Error as error:
         try:
             # somebody else's folder or a read-only disk: no lock table, which is sound while nobody writes
-            env = lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), create=False, lock=False)
+            env = lmdb.open(str(path), readonly=True, map_size=0, max_dbs=len(TABLES), create=False, readahead=False, lock=False)
         except lmdb.Error:
             raise CorruptSession(f"{path} cannot be opened: {error}; check the permissions and the file") from None
     try:

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from storage.books import Books
 from storage.errors import EventNotFound
 from storage.header import read_header
+from storage.places import Places
 from storage.reader import SessionReader
 from storage.record import Event
 from storage.spans import Numbering
@@ -74,6 +76,11 @@ class SplitReader(SessionReader):
     def frame_at(self, t_ns: int) -> int | None:
         found = super().frame_at(t_ns)
         return None if found is None else self.numbering.place_of(found)
+
+    def places(self, kind: str) -> Places:
+        every = super().places(kind)
+        here = np.array([number in self.numbering for number in every.event.tolist()], bool)
+        return Places(*(getattr(every, name)[here] for name in Places.__struct_fields__))
 
     def frame_from(self, episode: int, step: int = 0) -> int | None:
         found = super().frame_from(episode, step)

@@ -10,18 +10,19 @@ run is known.
 from typing import Literal
 
 import msgspec
+import numpy as np
 
-from nodes.trainer.buffer import ReplayBuffer
 from nodes.trainer.core import cut_probe
-from nodes.worlds import model_actions, model_cameras, to_vector
+from nodes.worlds import model_actions, model_cameras
+from storage.frames import Frames
 from storage.reader import SessionReader
+from storage.windows import Windows
 from worldmodel.batch import Batch
 from worldmodel.checkpoint import Checkpoint
 from worldmodel.evaluate import Scores, score_probe, score_transitions
 from worldmodel.predictor import FramePredictor
 from worldmodel.spec import ModelSpec
 
-CAPACITY_BYTES = 1 << 30
 WINDOWS = 512
 
 Group = Literal["held-out episodes", "episodes learned from", "unseen episodes"]
@@ -89,30 +90,25 @@ def evaluate(
         groups: dict[Group, set[int]] = {}
         for episode in reader.episodes():
             groups.setdefault(history.group((name, episode.episode)), set()).add(episode.episode)
-        known = windows_of(reader, checkpoint.spec, groups.get("episodes learned from", set()), windows)
+        recorded = Windows(Frames([reader], [camera.name for camera in checkpoint.spec.cameras]), checkpoint.spec.context)
+        known = windows_of(recorded, groups.get("episodes learned from", set()), windows)
         for group, episodes in sorted(groups.items()):
             seen = group == "episodes learned from"
-            batch = known if seen else windows_of(reader, checkpoint.spec, episodes, windows)
+            batch = known if seen else windows_of(recorded, episodes, windows)
             if batch is not None:
                 rows.append(Row(name, group, seen, len(batch), score_transitions(predictor, batch, None if seen else known)))
     return rows
 
 
-def windows_of(reader: SessionReader, spec: ModelSpec, episodes: set[int], count: int) -> Batch | None:
-    """Windows spread over these episodes; None when they hold no transition."""
-    robot = reader.robot
-    assert robot is not None
-    buffer = ReplayBuffer(spec.cameras, len(robot.actions.names), spec.context, capacity_bytes=CAPACITY_BYTES)
-    for message in reader.events(kinds=("frame", "action")):
-        episode, step = message.envelope.episode, message.envelope.step
-        if episode not in episodes or episode is None or step is None:
-            continue
-        if message.kind == "frame":
-            images = {n.removeprefix("image/"): a for n, a in message.arrays.items() if n.startswith("image/")}
-            buffer.add_frame(episode, step, images)
-        elif message.body.success:
-            buffer.add_action(episode, step, to_vector(message.body.action, robot.actions.names))
-    return buffer.spread(count) if len(buffer) else None
+def windows_of(windows: Windows, episodes: set[int], count: int) -> Batch | None:
+    """At most `count` windows, evenly spread over the transitions of these episodes; None when they hold none."""
+    picks = windows.choose(held_out=None, episodes=episodes)
+    if not len(picks):
+        return None
+    picks = picks[np.linspace(0, len(picks) - 1, min(count, len(picks))).round().astype(int)]
+    batch = windows.empty(len(picks))
+    windows.read(picks, batch)
+    return Batch(frames=batch.frames, actions=batch.actions)
 
 
 def _check_fits(spec: ModelSpec, reader: SessionReader) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import bus, dora_bus, memory, overhead, recorder, replay, write, writers
+from bench import bus, codecs, dora_bus, memory, overhead, read, read_cold, recorder, replay, write, writers
+from bench.recordings import write_session
 
 SIZE = (32, 48)
 
@@ -92,3 +93,30 @@ def test_what_is_flat() -> None:
     assert memory.flat(level)
     assert memory.curve(level) == memory.BARS[4] * 6 + memory.BARS[-1] * 54
     assert not memory.flat([50.0 + number / 10 for number in range(200)])
+
+
+def test_codecs(tmp_path: Path) -> None:
+    said: list[str] = []
+    codecs.measure(tmp_path / "nothing", said.append)
+    assert [line.split(" | ")[1] for line in said[1:]] == list(codecs.CODECS)
+
+
+def test_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "BATCH", 4)
+    monkeypatch.setattr(read_cold, "READS", 4)
+    frames = list(np.random.default_rng(0).integers(0, 9, (8, *SIZE, 3), dtype=np.uint8))
+    sessions = read.Sessions(tmp_path, frames)
+    try:
+        files = {name: read.read_peers.write_mcap(tmp_path / f"{name}.mcap", frames, name == "zstd") for name in ("raw", "zstd")}
+        rates = read.in_order(sessions, files, 1)
+        assert set(rates) == {"raw", "raw, ahead", "mcap raw", "zstd", "zstd, ahead", "mcap zstd"}
+        assert np.array_equal(sessions.room[0]["front"], frames[4:])  # MCAP was last
+        assert len(read.random_batches(sessions, {}, 1)) == 8
+        assert len(read.codec_alone(sessions, frames, 1)) == 6
+    finally:
+        sessions.close()
+    raw = tmp_path / "frames.raw"
+    raw.write_bytes(np.stack(frames).tobytes())
+    session = write_session(tmp_path / "cold", frames, "raw")
+    for way in read_cold.WAYS:
+        assert read_cold.main(way, raw, session, 0)["fps"] > 0

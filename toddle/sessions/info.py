@@ -68,13 +68,16 @@ def _fields(info: SessionInfo) -> dict[str, object]:
 
 
 def _info_lines(info: SessionInfo, quality: Quality | None) -> list[str]:
+    from storage.arrays import LOSSY
+
     robot = info.robot
+    codec = info.codecs.get("frame", "?")
     lines = [
         f"{info.name}  {state(info)}",
         f"  path      {info.path}",
         f"  created   {info.created} by toddle {info.toddle}",
         f"  holds     {info.frames} frames, {len(info.episodes)} episodes, {duration(info.duration_s)}; {info.events} events",
-        f"  size      {size(info.disk_bytes)} in {info.segments} segments, frames as {info.codecs.get('frame', '?')}",
+        f"  size      {size(info.disk_bytes)} in {info.segments} segments, frames as {codec}{' (lossy)' if codec in LOSSY else ''}",
     ]
     if robot is not None:
         cameras = ", ".join(f"{camera.name} {camera.width}x{camera.height}" for camera in robot.cameras) or "no camera"
