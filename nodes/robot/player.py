@@ -1,6 +1,7 @@
 """Plays one thing after the other when it is due; what a person may ask meanwhile. Whoever derives says what is played."""
 
 import time
+from collections import deque
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +12,9 @@ from nodes.robot.playing import Pace
 from nodes.runtime import EXIT_BAD_CONFIG, MAX_WAIT_S, Node, NodeError
 
 METRICS_EVERY_S = 1.0
+MOST_AHEAD = 4
+READ_S = 0.01
+"""While there is more time than this until the next step, a few more are read, so that a slow read makes none late."""
 
 
 class Due(NamedTuple):
@@ -36,7 +40,7 @@ class Player(Node):
         self.ended, self._farewell = False, ""
         self.steps = 0
         self._steps_allowed = 0
-        self._next: Due | None = None
+        self._ahead: deque[Due] = deque()
         self._metrics_s, self._metrics_steps = 0.0, 0
         try:
             self.open()
@@ -84,19 +88,26 @@ class Player(Node):
             return self.finish_when_taken("ended", self._farewell)
         if self.paused and self.steps >= self._steps_allowed:
             return MAX_WAIT_S
-        try:
-            self._next = self._next or self.read()
-        except RobotError as error:
-            raise NodeError(f"the replay cannot go on: {error}") from None
-        if self._next is None:
+        if not self._ahead and not self._read_one():
             self.ended, self._farewell = True, self.end()
             return 0.0
-        wait_s = 0.0 if self.paused else self.pace.wait_s(self._next.at_s, time.monotonic())
+        wait_s = 0.0 if self.paused else self.pace.wait_s(self._ahead[0].at_s, time.monotonic())
+        if wait_s > READ_S and len(self._ahead) < MOST_AHEAD and self._read_one():
+            return 0.0
         if wait_s > 0:
             return wait_s
-        due, self._next = self._next, None
-        self.play(due.what)
+        self.play(self._ahead.popleft().what)
         return 0.0
+
+    def _read_one(self) -> bool:
+        """Read what comes next; whether there was any."""
+        try:
+            due = self.read()
+        except RobotError as error:
+            raise NodeError(f"the replay cannot go on: {error}") from None
+        if due is not None:
+            self._ahead.append(due)
+        return due is not None
 
     def _tell_metrics(self, now_s: float) -> None:
         elapsed_s = now_s - self._metrics_s
@@ -136,7 +147,7 @@ class Player(Node):
             self.seek(place)
         except RobotError as error:
             raise ValueError(str(error)) from None
-        self._next = None
+        self._ahead.clear()
         self.pace.rest()
         self._steps_allowed = self.steps + 1
 

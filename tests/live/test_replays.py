@@ -15,7 +15,7 @@ from .conftest import Bench, Run, check_law, wait_for
 LIVE = """
 nodes:
   recorder:  {kind: recorder,  inputs: [robot, trainer, predictor]}
-  trainer:   {kind: trainer,   inputs: [robot], params: {train_ratio: 4, train: {threads: 1}, weights_every_s: 0.3}}
+  trainer:   {kind: trainer,   inputs: [robot], params: {train_ratio: 2, train: {threads: 1}, weights_every_s: 0.3}}
   predictor: {kind: predictor, inputs: [robot, trainer], params: {threads: 1, max_hz: 50}}
   robot:
     kind: robot
@@ -71,7 +71,7 @@ def _said(frame: Any) -> tuple[int | None, int | None, list[bytes]]:
 
 
 def test_live_and_replay_leave_the_trainer_in_the_same_state(live: Bench) -> None:
-    sets = {"train_ratio": 4, "train": {"threads": 1}, "viewer": False, "rate": 0}
+    sets = {"train_ratio": 2, "train": {"threads": 1}, "viewer": False, "rate": 0}
     summary = whole(live.launch("replay.yaml", "again", session="live", **sets), live, "live")
     assert summary["samples"] > 0
     assert weights(live, "again") == weights(live, "live")
@@ -79,9 +79,13 @@ def test_live_and_replay_leave_the_trainer_in_the_same_state(live: Bench) -> Non
         ends = [[one.body for one in reader.topic_messages("weights")][-1] for reader in (was, now)]
     assert (ends[0].sha256, ends[0].samples, ends[0].steps) == (ends[1].sha256, ends[1].samples, ends[1].steps)
 
-    other = {**sets, "seed": 1}
-    whole(live.launch("replay.yaml", "other", session="live", **other), live, "live")
-    assert weights(live, "other") != weights(live, "live"), "the comparison can fail"
+
+@pytest.mark.slow
+def test_another_seed_ends_in_another_state(live: Bench) -> None:
+    """The comparison above can fail."""
+    sets = {"train_ratio": 2, "train": {"threads": 1}, "viewer": False, "rate": 0, "seed": 1}
+    whole(live.launch("replay.yaml", "other", session="live", **sets), live, "live")
+    assert weights(live, "other") != weights(live, "live")
 
 
 def test_an_exact_replay_is_recorded_as_an_equal_session(live: Bench) -> None:
@@ -144,7 +148,7 @@ def test_a_replay_obeys_while_it_plays(live: Bench) -> None:
 
 
 def test_at_full_speed_nothing_is_lost(live: Bench) -> None:
-    for number in range(3):
+    for number in range(2):
         whole(live.launch("replay.yaml", f"full{number}", session="live", rate=0, **PLAIN), live, "live")
 
 
