@@ -21,6 +21,7 @@ from storage.arrays import LEFT_OUT, ArrayCodec
 from storage.errors import BadMessage, CorruptEvent
 
 _CRC = struct.Struct(">I")
+_BEGIN = struct.Struct(">IQ")
 _PREFIX = struct.Struct(">QIH")
 _ARRAY = struct.Struct(">BQ")
 
@@ -70,10 +71,9 @@ def check_record(number: int, record: memoryview, path: Path) -> None:
     """Raise CorruptEvent unless these are the bytes that were written for event `number`."""
     if len(record) < _CRC.size + _PREFIX.size:
         raise CorruptEvent(path, number, f"record of {len(record)} bytes")
-    (crc,) = _CRC.unpack_from(record)
+    crc, written = _BEGIN.unpack_from(record)
     if crc32c.crc32c(record[_CRC.size :]) != crc:
         raise CorruptEvent(path, number, "its bytes are not the ones that were written (CRC32C)")
-    (written,) = struct.unpack_from(">Q", record, _CRC.size)
     if written != number:
         raise CorruptEvent(path, number, f"it holds the bytes of event {written}")
 
