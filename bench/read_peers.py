@@ -64,12 +64,12 @@ def write_mcap(path: Path, frames: Sequence[UInt8Array], compressed: bool) -> Pa
     return path
 
 
-def read_mcap(path: Path, batch: UInt8Array) -> Iterator[int]:
-    """All frames in order, into the slots of `batch` in turn; how many after each. Its checksums are not compared."""
+def read_mcap(path: Path, batch: UInt8Array, checked: bool) -> Iterator[int]:
+    """All frames in order, into the slots of `batch` in turn; how many after each. `checked`: its checksums are compared, as ours are."""
     from mcap.reader import make_reader
 
     with path.open("rb") as file:
-        for number, (_, _, message) in enumerate(make_reader(file).iter_messages(log_time_order=False)):
+        for number, (_, _, message) in enumerate(make_reader(file, validate_crcs=checked).iter_messages(log_time_order=False)):
             slot = batch[number % len(batch)]
             np.copyto(slot, np.frombuffer(message.data, np.uint8, offset=HEADER_BYTES).reshape(slot.shape))
             yield number + 1

@@ -39,8 +39,8 @@ def camera_frames(data: Path, count: int, size: tuple[int, int], every: int = 1,
     return frames
 
 
-def write_session(path: Path, frames: Sequence[UInt8Array], codec: str) -> Path:
-    """A session of these frames, with an action after each, committed as the recorder does."""
+def write_session(path: Path, frames: Sequence[UInt8Array], codec: str, actions: bool = True) -> Path:
+    """A session of these frames, with an action after each if wanted, committed as the recorder does."""
     height, width, _ = frames[0].shape
     robot = m.Robot(
         robot="robot", driver="bench", params={}, cameras=[m.CameraInfo(name=CAMERA, height=height, width=width)],
@@ -51,8 +51,9 @@ def write_session(path: Path, frames: Sequence[UInt8Array], codec: str) -> Path:
         writer.append(_message("robot", 0, robot))
         for number, frame in enumerate(frames):
             writer.append(_message("frame", number, m.Frame(), {f"image/{CAMERA}": frame}))
-            action = {"x": float(np.sin(number)), "y": float(np.cos(number))}
-            writer.append(_message("action", number, m.ActionTaken(action=action, by="random", start_ns=0, end_ns=1)))
+            if actions:
+                action = {"x": float(np.sin(number)), "y": float(np.cos(number))}
+                writer.append(_message("action", number, m.ActionTaken(action=action, by="random", start_ns=0, end_ns=1)))
     return path
 
 

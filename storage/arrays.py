@@ -85,7 +85,7 @@ class ArrayCodec:
         """
         self._check(codec, stored, out.nbytes)
         if codec == CODEC_IDS["raw"]:
-            np.copyto(out, np.frombuffer(stored, out.dtype).reshape(out.shape))
+            np.copyto(out, np.ndarray(out.shape, out.dtype, stored))
         elif codec == CODEC_IDS["jpeg"]:
             np.copyto(out, jpeg.decode(stored, out.shape))
         elif out.flags.c_contiguous:

@@ -10,7 +10,7 @@ A frame is known by its index: 0 to len - 1, by session, then source, episode an
 import struct
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,11 +27,15 @@ UInt8Array = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 
 
+Slots = dict[str, list[UInt8Array]]
+"""Array name to where each pick's image goes."""
+
+
 class _Job(NamedTuple):
-    """What one record is read for: its episode and step, and where each camera's image goes."""
+    """What one record is read for: its episode and step, and which picks it is."""
 
     place: tuple[int, int]
-    slots: dict[str, list[UInt8Array]]
+    slots: list[int]
 
 
 class _Where(msgspec.Struct):
@@ -100,21 +104,21 @@ class Frames:
             if array.shape != expected or array.dtype != np.uint8:
                 raise ValueError(f"room for camera {name!r} is {array.dtype} {array.shape}, these frames need uint8 {expected}")
         flat = picks.reshape(-1)
-        sessions, events = self.session[flat].tolist(), self.event[flat].tolist()
+        sessions, events, episodes, steps = (column[flat].tolist() for column in (self.session, self.event, self.episode, self.step))
         places = list(np.ndindex(picks.shape))
+        slots = {f"image/{name}": [array[place] for place in places] for name, array in out.items()}
         jobs: list[dict[int, _Job]] = [{} for _ in self.sessions]  # of each session, by event
         for at in np.lexsort((events, sessions)).tolist():
-            index = int(flat[at])
-            job = jobs[sessions[at]].setdefault(
-                events[at], _Job((int(self.episode[index]), int(self.step[index])), {name: [] for name in out})
-            )
-            for name, array in out.items():
-                job.slots[name].append(array[places[at]])
-        for reader, of_event in zip(self.sessions, jobs, strict=True):
-            if of_event:
-                self._read(reader, of_event)
+            ours = jobs[sessions[at]]
+            if events[at] in ours:
+                ours[events[at]].slots.append(at)
+            else:
+                ours[events[at]] = _Job((episodes[at], steps[at]), [at])
+        for reader, ours in zip(self.sessions, jobs, strict=True):
+            if ours:
+                self._read(reader, ours, slots)
 
-    def _read(self, reader: SessionReader, jobs: dict[int, _Job]) -> None:
+    def _read(self, reader: SessionReader, jobs: dict[int, _Job], slots: Slots) -> None:
         """The jobs of one session, in the order of events.
 
         Checksums are compared behind the decoding, while the bytes are at hand: a fifth faster where they are raw.
@@ -123,7 +127,7 @@ class Frames:
         with reader.records(list(jobs)) as records:
             for (event, job), record in zip(jobs.items(), records, strict=True):
                 try:
-                    _decode(record, job, codec)
+                    _decode(record, job, slots, codec)
                 except (ValueError, struct.error, msgspec.MsgspecError) as error:
                     check_record(event, record, reader.path)
                     raise CorruptEvent(reader.path, event, f"checksum right, but the record does not decode: {error}") from None
@@ -166,21 +170,24 @@ def _last_of_each(places: Places) -> Places:
     return Places(*(getattr(rows, name)[last] for name in Places.__struct_fields__))
 
 
-def _decode(record: memoryview, job: _Job, codec: ArrayCodec) -> None:
-    """One checked record into its slots. Raises LookupError where it has no such image, ValueError where it is damaged."""
-    data, stored = parts_of(record)
-    head = _HEAD.decode(data)
+def _decode(record: memoryview, job: _Job, slots: Slots, codec: ArrayCodec) -> None:
+    """One record into its slots. Raises LookupError where it has no such image, ValueError where it is damaged."""
+    header, stored = parts_of(record)
+    head = _HEAD.decode(header)
     if len(head.arrays) != len(stored):
         raise ValueError("lengths do not add up")
     if (head.envelope.episode, head.envelope.step) != job.place:
         raise ValueError(f"it is of episode {head.envelope.episode}, step {head.envelope.step}, an index says {job.place}")
-    there: dict[str, Any] = {name: (dtype, shape, *part) for (name, dtype, shape), part in zip(head.arrays, stored, strict=True)}
-    for camera, slots in job.slots.items():
-        dtype, shape, kind, data = there.get(f"image/{camera}", ("", (), LEFT_OUT, data))
-        if kind == LEFT_OUT:
-            raise LookupError(f"has no image of camera {camera!r}")
-        if dtype != "uint8" or shape != slots[0].shape:
-            raise LookupError(f"has a {dtype} {shape} from camera {camera!r}, the robot's are uint8 {slots[0].shape}")
-        codec.decode_into(kind, data, slots[0])
-        for slot in slots[1:]:
-            np.copyto(slot, slots[0])
+    missing = set(slots)
+    for (name, dtype, shape), (kind, data) in zip(head.arrays, stored, strict=True):
+        if name not in missing or kind == LEFT_OUT:
+            continue
+        room = [slots[name][at] for at in job.slots]
+        if dtype != "uint8" or shape != room[0].shape:
+            raise LookupError(f"has {name} as {dtype} {shape}, the robot's are uint8 {room[0].shape}")
+        codec.decode_into(kind, data, room[0])
+        for slot in room[1:]:
+            np.copyto(slot, room[0])
+        missing.remove(name)
+    if missing:
+        raise LookupError(f"has no {min(missing)}")

@@ -22,6 +22,7 @@ from storage.arrays import LEFT_OUT, ArrayCodec
 from storage.errors import BadMessage, CorruptEvent
 
 _CRC = struct.Struct(">I")
+_BEGIN = struct.Struct(">IQ")
 _PREFIX = struct.Struct(">QIH")
 _ARRAY = struct.Struct(">BQ")
 
@@ -78,10 +79,9 @@ def check_record(number: int, record: memoryview, path: Path) -> None:
     # before the checksum: a length that a damaged page gives may lead beyond the file, where reading ends the process
     if (told := _told_size(record)) != len(record):
         raise CorruptEvent(path, number, f"record of {len(record)} bytes that says it has {told}")
-    (crc,) = _CRC.unpack_from(record)
+    crc, written = _BEGIN.unpack_from(record)
     if crc32c.crc32c(record[_CRC.size :]) != crc:
         raise CorruptEvent(path, number, "its bytes are not the ones that were written (CRC32C)")
-    (written,) = struct.unpack_from(">Q", record, _CRC.size)
     if written != number:
         raise CorruptEvent(path, number, f"it holds the bytes of event {written}")
 
