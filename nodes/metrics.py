@@ -117,7 +117,7 @@ OWN: tuple[FromNode, ...] = (
     FromNode("recorder", "bytes", Metric("toddle_recorder_session_bytes", "Bytes of committed events.")),
     FromNode("recorder", "free_bytes", Metric("toddle_recorder_free_disk_bytes", "Free where the session is.")),
     FromNode("recorder", "min_free_bytes", Metric("toddle_recorder_min_free_disk_bytes", "Recording stops below this.")),
-    FromNode("recorder", PER_MINUTE, Metric("toddle_recorder_estimate_bytes_per_minute", "What a minute takes, by the first frames.")),
+    FromNode("recorder", PER_MINUTE, Metric("toddle_recorder_minute_bytes", "What a minute takes, by the first frames.")),
     FromNode("recorder", "refused", Metric("toddle_recorder_refused_messages_total", "Could not be stored.")),
     FromNode("trainer", "samples", Metric("toddle_trainer_samples_total", "Samples learned from.")),
     FromNode("trainer", "steps", Metric("toddle_trainer_steps_total", "Updates of the weights.")),

@@ -139,5 +139,5 @@ def test_dashboard_and_alerts_speak_of_what_there_is() -> None:
         re.sub(r"_bucket$", "", name) for name in re.findall(r"\btoddle_\w+", json.dumps(json.loads(dashboard)["panels"]))
     } - known == set()
     assert set(re.findall(r"\btoddle_\w+", alerts)) - known == set()
-    seldom = {"toddle_robot_episodes_total", "toddle_trainer_steps_total"}
+    seldom = {"toddle_alarms_total", "toddle_recorder_minute_bytes", "toddle_robot_episodes_total", "toddle_trainer_steps_total"}
     assert {name for name in known if name not in dashboard} == seldom, "not on the dashboard"
