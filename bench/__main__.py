@@ -75,7 +75,7 @@ def overhead_command(quick: bool) -> None:
 @click.option("--quick", is_flag=True, help="Ten seconds of each size, ten runs.")
 def replay_command(quick: bool) -> None:
     """Replay: how punctual at rate 1 beside a bare sleep loop; what is lost at full speed."""
-    sys.exit(0 if replay.bench(click.echo, RESULTS, 10.0 if quick else 30.0, 10 if quick else 100) else 1)
+    sys.exit(0 if replay.bench(click.echo, RESULTS, 10.0 if quick else 20.0, 1 if quick else 5, 10 if quick else 100) else 1)
 
 
 @cli.command("write")

@@ -41,8 +41,8 @@ def test_overhead() -> None:
 
 def test_replay(tmp_path: Path) -> None:
     place = replay.Place(tmp_path)
-    even = replay.punctual(place, 60, SIZE)
-    assert even["replay"]["frames"] > 0 and even["bare sleep loop"]["p99"] > 0
+    even = replay.punctual(place, 60, SIZE, 1)
+    assert even["turns"][0]["replay"]["frames"] > 0 and even[replay.BARE]["p99"] > 0
     full = replay.full_speed(place, 2)
     assert (full["whole"], full["frames"]) == (2, replay.FULL_FRAMES)
 
