@@ -167,10 +167,14 @@ class _Audit:
 
     def _end(self, segment: Segment) -> int:
         """One more than its last event; its books are taken in. Raises CorruptSession."""
-        with self.finding():
-            for row in rows_of(segment):
-                self.books.put(row)
-        return end_of(segment)
+        try:
+            rows = rows_of(segment)
+        except CorruptSession as error:
+            self.report.problems.append(str(error))
+            return end_of(segment)
+        for row in rows:
+            self.books.put(row)
+        return self.books.state.events  # of these rows: a writer may be further by now
 
     def _events(self, segment: Segment, end: int, *, indexes: bool) -> None:
         while self.next < end:
