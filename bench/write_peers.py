@@ -110,4 +110,4 @@ ROLES = {"measure": measure, "announce": announce, "read": read}
 if __name__ == "__main__":
     keep_memory()  # as every node that takes frames does, here for all writers alike
     told = msgspec.json.decode(sys.argv[1], type=Told)
-    ROLES[told.role](told, np.load(told.pictures))
+    ROLES[told.role](told, np.lib.format.open_memmap(told.pictures, mode="r"))

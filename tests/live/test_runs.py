@@ -35,7 +35,7 @@ def test_a_world_is_learned_recorded_and_scored(bench: Bench) -> None:
     assert rows["episodes learned from"]["seen_in_training"]
     assert set(rows) == {"probe", "episodes learned from"}
 
-    again = bench.launch("replay.yaml", "again", session="small", rate_hz=100)
+    again = bench.launch("replay.yaml", "again", session="small", rate=5)
     code, output, summary = again.end()
     assert code == 0 and summary["outcome"] == "ended", output
     check_law(summary)
@@ -52,7 +52,7 @@ def test_a_real_recording_is_imported_and_replayed(bench: Bench, recordings) -> 
     tub = str(recordings / "donkeycar_tub")
     made = bench.toddle("sessions", "import", "donkeycar", tub, "--name", "car", "--episodes-at", "151,514,516,527,651,666", "--fps", "20")
     assert made.returncode == 0, made.stderr
-    code, output, summary = bench.launch("replay.yaml", "drive", session="car", rate_hz=200).end()
+    code, output, summary = bench.launch("replay.yaml", "drive", session="car", rate=10).end()
     assert code == 0 and summary["outcome"] == "ended", output
     check_law(summary)
     assert summary["steps"] == 1000 and summary["episodes"] == 7

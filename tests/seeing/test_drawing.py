@@ -30,7 +30,7 @@ def test_mermaid_is_well_formed() -> None:
     assert sorted(nodes.values()) == ["arm-2: robot", "predictor", "recorder", "robot<br/>running", "trainer", "viewer<br/>paused"]
     assert all(source in nodes and target in nodes for source, _, _, target in arrows)
     assert len(arrows) == len(edges(LEARNING))
-    assert ("robot_0", "-->", "robot, episode, frame 20.0, action, probe, health", "recorder_5") in arrows
+    assert ("robot_0", "-->", "robot, episode, frame 20.0, action, probe, played, health", "recorder_5") in arrows
     assert ("trainer_2", "-.->", "weights 0.2", "predictor_3") in arrows
 
 
@@ -52,5 +52,5 @@ def test_the_terminal_shows_every_edge_within_its_width() -> None:
     text = terminal(sketch)
     assert max(map(len, text.splitlines())) <= WIDTH and text.isascii()
     assert text.count("==>") + text.count("..>") == len(edges(sketch)) + 2, "and the legend"
-    assert re.search(r"==> recorder +robot, episode, frame 20\.0, action, probe, health", text)
+    assert re.search(r"==> recorder +robot, episode, frame 20\.0, action, probe, played, health", text)
     assert re.search(r"\.\.> viewer-with-a-long-name-3 +robot, episode, frame 20\.0", text)
