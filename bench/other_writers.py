@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -26,7 +27,8 @@ class Mcap(FrameWriter):
         if self.compressed:
             import zstandard
 
-            mcap.zstandard = zstandard.ZstdCompressor(level=LEVEL)  # it asks for no level, and means 3
+            self._level = patch.object(mcap, "zstandard", zstandard.ZstdCompressor(level=LEVEL))  # it asks for no level, and means 3
+            self._level.start()
         kind = mcap.CompressionType.ZSTD if self.compressed else mcap.CompressionType.NONE
         self._writer = mcap.Writer(str(path / "f.mcap"), compression=kind)
         self._writer.start()
@@ -39,6 +41,8 @@ class Mcap(FrameWriter):
 
     def close(self) -> None:
         self._writer.finish()
+        if self.compressed:
+            self._level.stop()
 
     @classmethod
     def read(cls, path: Path, shape: tuple[int, ...]) -> Iterator[tuple[int, Picture]]:

@@ -51,7 +51,7 @@ def write_mcap(path: Path, frames: Sequence[UInt8Array], compressed: bool) -> Pa
     from mcap.writer import CompressionType, Writer
 
     level = zstandard.ZstdCompressor(level=1)
-    with path.open("wb") as file, patch("mcap.writer.zstandard.compress", level.compress):
+    with path.open("wb") as file, patch("mcap.writer.zstandard", level):
         writer = Writer(file, compression=CompressionType.ZSTD if compressed else CompressionType.NONE)
         writer.start()
         channel = writer.register_channel("frame/robot", "raw", 0)
