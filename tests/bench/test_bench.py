@@ -10,7 +10,7 @@ from bench import bus, codecs, dora_bus, memory, overhead, read, read_cold, reco
 from bench.recordings import write_session
 
 SIZE = (32, 48)
-LOOPS_IN_ORDER = (("", ""), ("", ", ahead"), ("mcap ", ""), ("mcap ", ", checked"))
+LOOPS_IN_ORDER = (("", ""), ("", ", ahead"), ("", ", unchecked"), ("mcap ", ""), ("mcap ", ", checked"))
 
 
 def test_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
