@@ -1,7 +1,8 @@
 """The robot node that plays a recording bit for bit: every recorded message of every topic, in recorded order.
 
 Each travels whole inside a message of this node's own topic (`protocol.played`): topic, source, run, number, times
-and arrays are the recording's. What was not recorded cannot be played: that is counted, and said at the end.
+and arrays are the recording's. What was not recorded, or with loss, cannot be played as it was: that is counted, and said at
+the end.
 """
 
 from collections import Counter
@@ -11,6 +12,7 @@ from nodes.robot.player import Due, Player
 from nodes.robot.replay import open_recording
 from nodes.timeline import Timeline
 from protocol.played import wrap
+from storage.arrays import LOSSY
 from storage.errors import StorageError
 from storage.record import Event
 
@@ -26,6 +28,7 @@ class ExactNode(Player):
         self._events = 0
         self._episodes = 0
         self._lacking: Counter[str] = Counter()
+        self._blurred: Counter[str] = Counter()
 
     def read(self) -> Due | None:
         try:
@@ -40,13 +43,16 @@ class ExactNode(Player):
         self.publish("played", *wrap(what.header, message.arrays, what.left_out))
         self._events += 1
         self._lacking[message.kind] += bool(what.left_out)
+        lossy = self._reader.header.codecs.get(message.kind) in LOSSY
+        self._blurred[message.kind] += lossy and any(name.startswith("image/") for name in message.arrays)
         self._episodes += message.kind == "episode" and message.body.mark == "start"
         self.steps += message.kind == "frame"
 
     def end(self) -> str:
-        lacking = ", ".join(f"{count} {kind}" for kind, count in sorted(self._lacking.items()) if count)
-        without = f"; not bit for bit, for want of arrays that were not recorded: {lacking}" if lacking else ", each bit for bit"
-        return f"end of session {self._reader.path.name}: {self._events} messages{without}"
+        whys = {"with arrays that were not recorded": self._lacking, "with images that were recorded with loss": self._blurred}
+        lacks = [f"{count} {kind} {why}" for why, counts in whys.items() for kind, count in sorted(counts.items()) if count]
+        said = f"bit for bit but for {' and '.join(lacks)}" if lacks else "each bit for bit"
+        return f"end of session {self._reader.path.name}: {self._events} messages, {said}"
 
     def values(self, last: bool) -> dict[str, float]:
         return {"episodes": self._episodes, "played": self._events}

@@ -324,7 +324,20 @@ def test_what_was_not_recorded_is_counted(tmp_path: Path, replay: Any, message: 
     inner, left_out = unwrap(outer)
     assert left_out == {"safetensors"} and outer.nbytes < 1000
     assert inner.arrays["safetensors"].shape == (7,) and not inner.arrays["safetensors"].any()
-    assert "not bit for bit, for want of arrays that were not recorded: 1 weights" in made.bus.said["detail"]
+    assert made.bus.said["detail"] == "end of session walk: 1 messages, bit for bit but for 1 weights with arrays that were not recorded"
+
+
+def test_what_was_recorded_with_loss_is_counted(tmp_path: Path, replay: Any, message: Any) -> None:
+    pytest.importorskip("cv2")
+    rng = np.random.default_rng(0)
+    with SessionWriter.create(tmp_path / "walk", codec="jpeg") as writer:
+        writer.append(message("frame", m.Frame(), {"image/top": rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)}))
+        writer.append(message("metrics", m.Metrics(values={"loss": 1.0})))
+    made = replay(str(tmp_path / "walk"), ExactNode, exact=True)
+    play(made)
+    assert made.bus.said["detail"].endswith("2 messages, bit for bit but for 1 frame with images that were recorded with loss")
+    with SessionReader(tmp_path / "walk") as reader:
+        assert unwrap(made.bus.of("played")[0])[0].arrays["image/top"].tobytes() == reader.event(0).message.arrays["image/top"].tobytes()
 
 
 def test_an_exact_replay_does_not_seek(session: Any, replay: Any) -> None:
