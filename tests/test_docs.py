@@ -17,7 +17,10 @@ import zmq
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md",
-    *(f"docs/{page}.md" for page in ("launch-files", "sessions", "replay", "editing", "quality", "watching", "doctor", "security")),
+    *(
+        f"docs/{page}.md"
+        for page in ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "watching", "doctor", "security")
+    ),
 ]
 ELSEWHERE = (
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
