@@ -5,6 +5,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,9 @@ import psutil
 
 NOT_FOR_CHILDREN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 """A ROS shell puts another `launch` on PYTHONPATH; children must find ours."""
+
+STACKS_S = 0.5
+"""So long a process may take to begin to tell where it hangs."""
 
 HUGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 
@@ -37,6 +41,7 @@ class Child:
         with output.open("ab") as out:
             self._popen = subprocess.Popen(argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         self.pid = self._popen.pid
+        self._output = output
         self._seen: dict[int, psutil.Process] = {}
         self._clean = False
         with suppress(psutil.NoSuchProcess):  # ended at once; poll tells
@@ -65,9 +70,14 @@ class Child:
         return cpu, memory
 
     def show_stacks(self) -> None:
-        """Have the process write where all its threads are to its standard error, see `nodes.process`."""
-        if hasattr(signal, "SIGUSR1") and self._popen.poll() is None:
-            self._popen.send_signal(signal.SIGUSR1)
+        """Have the process write where its threads are to its standard error, see `nodes.process`; waits until it has begun to."""
+        if not hasattr(signal, "SIGUSR1") or self._popen.poll() is not None:
+            return
+        before, deadline_s = self._output.stat().st_size, time.monotonic() + STACKS_S
+        self._popen.send_signal(signal.SIGUSR1)
+        # a further signal while this one is on its way could take it to another thread than the main one, which then tells nothing
+        while self._output.stat().st_size == before and self._popen.poll() is None and time.monotonic() < deadline_s:
+            time.sleep(0.005)
 
     def terminate(self) -> None:
         """Ask the process itself to end (SIGTERM)."""

@@ -22,10 +22,15 @@ ORPHAN_GRACE_S = 3.0
 
 
 def show_stacks() -> None:
-    """Write all stacks to standard error when the process dies of a fault, and when SIGUSR1 asks where it hangs."""
+    """Write all stacks to standard error when the process dies of a fault, and when SIGUSR1 asks where it hangs.
+
+    Asked, the main thread tells at once, wherever it is. The others are told about as soon as Python comes to
+    handle the signal: to read their stacks while they run can end the process (SIGSEGV).
+    """
     faulthandler.enable()
     if hasattr(signal, "SIGUSR1"):
-        faulthandler.register(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, lambda signum, frame: faulthandler.dump_traceback())
+        faulthandler.register(signal.SIGUSR1, all_threads=False, chain=True)
 
 
 def die_with_parent() -> None:

@@ -93,7 +93,8 @@ class SessionReader:
 
     def __len__(self) -> int:
         """The number of events that are committed."""
-        return max(map(end_of, self._ready()[-2:]), default=0)  # the newest segment may have been begun just now
+        # the newest segments may be empty: begun just now, or by writers that died before their first commit
+        return next((end for segment in reversed(self._ready()) if (end := end_of(segment))), 0)
 
     def event(self, number: int) -> Event:
         """Event `number`, from 0, with what was left out of it. Raises EventNotFound."""

@@ -11,6 +11,7 @@ from protocol.messages import Gap
 from storage.errors import SessionExists, SessionLocked
 from storage.lock import writer_pid
 from storage.reader import SessionReader
+from storage.segment import Segment, next_segment
 from storage.verify import check
 from storage.writer import SessionWriter
 
@@ -201,4 +202,16 @@ def test_what_comes_fast_does_not_stay_in_the_cache_and_is_read_all_the_same(tmp
         writer.append(frame(200))
         writer.flush()
         assert len(dropped) == before, "what comes slowly stays"
+    assert check(tmp_path / "s").exit_code == 0
+
+
+def test_writers_that_died_before_their_first_commit_leave_the_length_as_it_was(tmp_path, frame):
+    with SessionWriter.create(tmp_path / "s") as writer:
+        writer.append(frame(0))
+    for _ in range(3):
+        Segment(next_segment(tmp_path / "s"), map_bytes=1 << 20).close()
+    with SessionReader(tmp_path / "s") as reader:
+        assert len(reader) == len(list(reader.events())) == 1
+    with SessionWriter.create(tmp_path / "s", resume=True) as writer:
+        writer.append(frame(1))
     assert check(tmp_path / "s").exit_code == 0
