@@ -95,8 +95,9 @@ class MetricsServer:
         if self._stopping.is_set():
             return
         self._stopping.set()
-        self._wake_out.send(b"w")
+        self._wake_out.send(b"w")  # the other end is open until the thread is gone
         self._thread.join()
+        self._wake_in.close()
         self._wake_out.close()
 
     # -- the thread -------------------------------------------------------------------------------
@@ -115,7 +116,6 @@ class MetricsServer:
             self._drop(client)
         self._selector.close()
         self._listener.close()
-        self._wake_in.close()
 
     def _wait_s(self) -> float | None:
         return max(min(client.deadline_s for client in self._clients) - time.monotonic(), 0.0) if self._clients else None

@@ -33,6 +33,14 @@ Write = Callable[..., Path]
 Judge = Callable[..., str]
 
 
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs; one that has ended and is not yet waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _wait(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
     """What `condition` returns once it is true; fails after `limit_s`."""
     deadline_s = time.monotonic() + limit_s
@@ -128,11 +136,11 @@ class Running:
         found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
         return found
 
-    def nobody_left(self, pids: list[int], limit_s: float = LIMIT_S) -> None:
+    def nobody_left(self, pids: list[int]) -> None:
         def left() -> list[int]:
-            return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+            return [pid for pid in pids if alive(pid)]
 
-        _wait(lambda: not left(), "all processes to end", limit_s)
+        _wait(lambda: not left(), "all processes to end")
 
     def end(self) -> None:
         for pid in [*self.pids(), self.process.pid]:

@@ -53,7 +53,7 @@ def test_five_nodes_run_to_the_end_of_the_source_and_balance(start: Callable[...
     assert {"python", "numpy", "pyzmq"} <= set(summary["versions"])
     assert "dropped   nothing" in run.text()
     assert "toddle evaluate r" in run.text()
-    run.nobody_left(run.pids(), 1)
+    run.nobody_left(run.pids())
 
 
 def test_a_run_folder_says_what_was_started(start: Callable[..., Any]) -> None:
@@ -149,7 +149,7 @@ def test_ctrl_c_stops_sources_first_and_the_recorder_last(start: Callable[..., A
     assert (summary["outcome"], summary["exit_code"]) == ("stopped", 0)
     frames = summary["topics"]["frame/robot"]["recorder"]
     assert frames["published"] == frames["received"] > 0
-    run.nobody_left(pids, 1)
+    run.nobody_left(pids)
 
 
 def test_ctrl_c_while_starting(start: Callable[..., Any]) -> None:
@@ -159,7 +159,7 @@ def test_ctrl_c_while_starting(start: Callable[..., Any]) -> None:
     run.signal(signal.SIGTERM)
     run.wait()
     assert run.summary()["outcome"] in ("stopped", "lost"), run.text()
-    run.nobody_left(run.pids(), 1)
+    run.nobody_left(run.pids())
 
 
 def test_ctrl_c_twice_is_at_once(start: Callable[..., Any]) -> None:
@@ -171,7 +171,7 @@ def test_ctrl_c_twice_is_at_once(start: Callable[..., Any]) -> None:
     run.signal(signal.SIGINT)
     assert run.process.wait(5) == 3
     assert run.summary()["outcome"] == "lost"
-    run.nobody_left(pids, 1)
+    run.nobody_left(pids)
 
 
 def test_who_does_not_stop_is_ended_and_named(start: Callable[..., Any]) -> None:
@@ -184,7 +184,7 @@ def test_who_does_not_stop_is_ended_and_named(start: Callable[..., Any]) -> None
     assert "recorder did not end when told to: killing it" in run.text()
     assert run.summary()["nodes"]["recorder"]["exit_codes"] == [-9]
     assert any("recorder did not stop" in note for note in run.summary()["notes"])
-    run.nobody_left(pids, 1)
+    run.nobody_left(pids)
 
 
 def test_a_node_that_never_speaks_has_failed(start: Callable[..., Any]) -> None:
@@ -207,7 +207,7 @@ def test_grandchildren_end_with_their_node(start: Callable[..., Any]) -> None:
     assert psutil.pid_exists(grandchild)
     run.signal(signal.SIGINT)
     assert run.wait() == 0, run.text()
-    run.nobody_left([grandchild], 5)
+    run.nobody_left([grandchild])
 
 
 def test_kill_9_of_the_launcher_leaves_nobody(start: Callable[..., Any]) -> None:
@@ -218,7 +218,7 @@ def test_kill_9_of_the_launcher_leaves_nobody(start: Callable[..., Any]) -> None
     assert len(pids) == 3
     run.signal(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
-    run.nobody_left(pids, 5)
+    run.nobody_left(pids)
 
 
 def test_alarms_and_warnings_are_shown(start: Callable[..., Any]) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 SMALL = {"size": 32, "radius": 2, "step": 5}
 DEADLINE_S = 120.0
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether it has ended, waited for or not."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_S) -> Any:
@@ -146,7 +155,7 @@ class Bench:
             if run.process.stdout:
                 run.process.stdout.close()
             for child in children:
-                if child.is_running():
+                with suppress(psutil.NoSuchProcess):
                     child.kill()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from storage.verify import verify
 
-from .conftest import PROJECT, SMALL, Bench, Run, check_law, wait_for
+from .conftest import PROJECT, SMALL, Bench, Run, check_law, gone, wait_for
 
 FAST = {"options": SMALL, "timing": "lockstep", "rate_hz": 100, "viewer": True}
 
@@ -19,7 +19,7 @@ def _kill(run: Run, name: str) -> int:
     node = run.node(name)
     assert node is not None
     node.send_signal(signal.SIGKILL)
-    wait_for(lambda: not node.is_running() or node.status() == psutil.STATUS_ZOMBIE, f"{name} is dead")
+    wait_for(lambda: gone(node), f"{name} is dead")
     return node.pid
 
 
@@ -164,10 +164,10 @@ def test_a_killed_launcher_leaves_nobody_behind(bench: Bench, file: str, names: 
         _goes_on(run)
     if phase == "stopping":
         run.interrupt()
-        wait_for(lambda: not nodes[0].is_running() or nodes[0].status() == psutil.STATUS_ZOMBIE, "the source has stopped")
+        wait_for(lambda: gone(nodes[0]), "the source has stopped")
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait(30) == -signal.SIGKILL
-    wait_for(lambda: not any(node.is_running() and node.status() != psutil.STATUS_ZOMBIE for node in nodes), "all nodes are gone", 5)
+    wait_for(lambda: all(map(gone, nodes)), "all nodes are gone")
     if phase != "starting":
         assert verify(bench.folder / "sessions" / "orphans").verdict == "ok"
 

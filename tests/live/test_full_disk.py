@@ -12,7 +12,7 @@ import pytest
 from storage.reader import SessionReader
 from storage.verify import verify
 
-from .conftest import PROJECT, Bench, Run, check_law, wait_for
+from .conftest import PROJECT, Bench, Run, check_law, gone, wait_for
 
 DISK_MB, FLOOR_GB, SIZE = 24, 0.0025, 96
 # The sessions lie on a small disk of their own, in a namespace of its own, so that no root is needed; they are copied out of it.
@@ -54,7 +54,7 @@ def test_a_full_disk_is_an_alarm_then_4_and_the_robot_goes_on(bench: Bench, requ
     def frames() -> int:
         return int(run.status("predictor").get("counts", {}).get("frame/robot", {}).get("published", 0))
 
-    wait_for(lambda: not node.is_running() or node.status() == psutil.STATUS_ZOMBIE, "the recorder ends")
+    wait_for(lambda: gone(node), "the recorder ends")
     if not required:
         before = wait_for(frames, "the robot is there")
         wait_for(lambda: frames() > before + 50, "the robot goes on without it")

@@ -8,7 +8,7 @@ import psutil
 
 from storage.reader import SessionReader
 
-from .conftest import PROJECT, SMALL, Bench, Run, check_law, wait_for
+from .conftest import PROJECT, SMALL, Bench, Run, check_law, gone, wait_for
 
 PACED = {"options": SMALL, "timing": "paced", "rate_hz": 50, "silence_s": 0.5, "viewer": False}
 
@@ -86,5 +86,5 @@ nodes:
     assert robot is not None
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait(30) == -signal.SIGKILL
-    wait_for(lambda: not robot.is_running() or robot.status() == psutil.STATUS_ZOMBIE, "the robot's node is gone")
+    wait_for(lambda: gone(robot), "the robot's node is gone")
     assert told.read_text().split()[-2:] == ["stop", "close"]

@@ -293,4 +293,11 @@ def test_no_orphan_is_left_when_the_launcher_is_killed(run: Callable[..., Run], 
     assert launcher.wait() == -signal.SIGKILL
     launcher.stdout.close()
     assert tiny.hears(lambda status: status.final, "the last word").state == "stopped"
-    wait(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the child to end")
+
+    def gone() -> bool:
+        try:
+            return child.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    wait(gone, "the child to end")
