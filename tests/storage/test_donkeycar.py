@@ -2,16 +2,17 @@
 
 import json
 import shutil
+from array import array
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from protocol import messages as m
-from storage.donkeycar import import_tub
 from storage.errors import ImportProblem, SessionExists
+from storage.exchange.tub import rate_hz
+from storage.exchange.tub_import import import_tub
 from storage.reader import SessionReader
-from storage.tub import tub_rate_hz
 from storage.verify import check
 
 cv2 = pytest.importorskip("cv2")
@@ -62,7 +63,7 @@ def imported(tub, tmp_path_factory):
 
 def test_the_whole_tub_frame_by_frame(tub, imported):
     report, path = imported
-    assert (report.frames, report.episodes, report.rate_hz, report.skipped, report.deleted) == (1000, 7, 20.0, [], [])
+    assert (report.frames, report.episodes, report.rate_hz, report.skipped, report.notes) == (1000, 7, 20.0, [], [])
     lines = [json.loads(line) for line in (tub / "catalog_0.catalog").read_text().splitlines()]
     edges = [0, *JUMPS, 1000]
     with SessionReader(path) as reader:
@@ -112,7 +113,7 @@ def test_plausible_times_are_used(small_tub, tmp_path):
     assert report.rate_from == "the tub's times"
     with SessionReader(tmp_path / "s") as reader:
         assert [frame.envelope.t_ns for frame in reader.topic_messages("frame")] == [line["_timestamp_ms"] * 10**6 for line in lines]
-    assert tub_rate_hz([]) is None
+    assert rate_hz(array("q")) is None
 
 
 def test_deleted_and_skipped_records_leave_their_step_empty(small_tub, tmp_path):
@@ -121,12 +122,15 @@ def test_deleted_and_skipped_records_leave_their_step_empty(small_tub, tmp_path)
     write(lines, deleted=(0, 6))
     (folder / "images" / "8.jpg").unlink()
     report = import_tub(folder, tmp_path / "s", episodes_at=[5], strict=False)
-    assert (report.frames, report.deleted, len(report.skipped)) == (6, [0, 6], 2)
+    assert (report.frames, len(report.skipped)) == (6, 2)
+    assert report.notes[0] == "deleted in the tub, not imported: 2 records"
     with SessionReader(tmp_path / "s") as reader:
         steps = [(frame.envelope.episode, frame.envelope.step, frame.envelope.seq) for frame in reader.topic_messages("frame")]
         assert steps == [(0, 0, 0), (0, 1, 1), (0, 2, 2), (1, 0, 3), (1, 2, 4), (1, 4, 5)]
         assert reader.header.source["deleted"] == 2
-        assert reader.header.source["skipped"] == 1
+        assert reader.header.source["left_out"] == [str(bad) for bad in report.skipped]
+        logs = [message.body.text for message in reader.topic_messages("log")]
+        assert logs == [f"left out {bad}" for bad in report.skipped]
     assert check(tmp_path / "s").exit_code == 0
 
 
@@ -136,7 +140,7 @@ def test_deleted_and_skipped_records_leave_their_step_empty(small_tub, tmp_path)
         (lambda third, lines: third.unlink(), "catalog_0.catalog:4: image 3.jpg is missing"),
         (lambda third, lines: third.write_bytes(b"no picture"), "catalog_0.catalog:4: image 3.jpg cannot be decoded"),
         (lambda third, lines: third.write_bytes(third.read_bytes()[:-30]), "image 3.jpg is cut off"),
-        (lambda third, lines: cv2.imwrite(str(third), np.zeros((9, 9, 3), np.uint8)), "image 3.jpg is 9x9, the first one is 32x24"),
+        (lambda third, lines: cv2.imwrite(str(third), np.zeros((9, 9, 3), np.uint8)), ":4: the picture is 9x9, the first one is 32x24"),
         (lambda third, lines: lines.__setitem__(2, "{broken"), r"catalog_0.catalog:3: Expecting property name"),
         (lambda third, lines: lines[5].pop("user/throttle"), "catalog_0.catalog:6: 'user/throttle' is missing"),
         (lambda third, lines: lines[5].update({"user/angle": float("nan")}), "user/angle is nan, expected a finite number"),

@@ -10,7 +10,7 @@ import click
 from toddle.sessions.common import cut, root_option
 
 if TYPE_CHECKING:
-    from storage.donkeycar import ImportReport
+    from storage.exchange.tub_import import ImportReport
 
 
 def _indexes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int]:
@@ -34,7 +34,7 @@ def import_group() -> None:
 @root_option
 def donkeycar(tub: Path, name: str, fps: float | None, episodes_at: list[int], skip_bad: bool, root: str | None) -> None:
     """A Donkeycar tub (format v2): the folder that holds manifest.json."""
-    from storage.donkeycar import import_tub
+    from storage.exchange.tub_import import import_tub
     from storage.paths import session_path, sessions_root
 
     target = session_path(sessions_root(root), name)
