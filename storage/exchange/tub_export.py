@@ -23,9 +23,9 @@ from storage.reader import SessionReader
 
 CATALOG_LINES = 1000
 FIELDS = {
-    IMAGE: "image_array", ANGLE: "float", THROTTLE: "float", MODE: "str", f"{OWN}episode": "int", f"{OWN}step": "int",
-    f"{OWN}t_ns": "int", f"{OWN}mono_ns": "int", f"{OWN}acted_ns": "int", f"{OWN}acted_mono_ns": "int", f"{OWN}by": "str", f"{OWN}start_ns": "int", f"{OWN}end_ns": "int",
-    f"{OWN}success": "boolean", f"{OWN}safe": "boolean", f"{OWN}held_out": "boolean", f"{OWN}last": "boolean", f"{OWN}marks": "str",
+    IMAGE: "image_array", ANGLE: "float", THROTTLE: "float", MODE: "str",
+    **{f"{OWN}{name}": "int" for name in ("episode", "step", "t_ns", "mono_ns", "acted_ns", "acted_mono_ns", "start_ns", "end_ns")},
+    **{f"{OWN}{name}": "boolean" for name in ("success", "safe", "held_out", "last")}, f"{OWN}by": "str", f"{OWN}marks": "str",
 }  # fmt: skip
 
 
@@ -137,7 +137,7 @@ class _Writer:
         if not self._lengths:
             return
         catalog = self._catalogs[-1]
-        told = {
+        told: dict[str, Any] = {
             "created_at": self._created_s, "line_lengths": self._lengths, "path": Path(catalog).with_suffix(".catalog_manifest").name,
             "start_index": self._index - len(self._lengths),
         }  # fmt: skip
