@@ -18,7 +18,7 @@ import msgspec
 
 from protocol.messages import Robot
 from storage.errors import ImportProblem
-from storage.exchange.common import Notes, Skipped
+from storage.exchange.common import Notes, Skipped, Tell, quiet
 from storage.exchange.steps import MarkRow
 
 IMAGE, ANGLE, THROTTLE, MODE = "cam/image_array", "user/angle", "user/throttle", "user/mode"
@@ -119,13 +119,14 @@ def read_manifest(path: Path) -> Tub:
         ) from None
 
 
-def survey(tub: Tub) -> Survey:
+def survey(tub: Tub, tell: Tell = quiet) -> Survey:
     """Go through every line of the tub. Raises nothing: what is wrong is in `faults` and `notes`."""
     times, faults, notes = array("q"), [], Notes()
     count, outside, untimed, own = 0, 0, 0, True
     first = last = None
     reverse = False
     for item in records(tub):
+        tell(0, 1)
         if isinstance(item, Skipped):
             faults.append(item)
             continue
@@ -158,7 +159,7 @@ def survey(tub: Tub) -> Survey:
 def rate_hz(times_ms: "array[int]") -> float | None:
     """Frames per second by the tub's own times; None when they cannot be capture times."""
     steps = array("q", (b - a for a, b in pairwise(times_ms)))
-    if not steps or sum(step < 0 for step in steps) > len(steps) // 100:
+    if not steps or sum(step < 0 for step in steps) > max(1, len(steps) // 10):
         return None
     typical = statistics.median(steps)
     rate = 1000.0 / typical if typical > 0 else math.inf

@@ -40,7 +40,7 @@ def import_tub(
     """
     check_target(target, KIND)
     tub = read_manifest(path)
-    found = survey(tub)
+    found = survey(tub, tell)
     if strict and found.faults:
         raise refused(found.faults)
     if not found.records:
