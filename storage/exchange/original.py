@@ -227,7 +227,7 @@ def _numbers(action: Any) -> Action:
         raise TypeError(f"the action is {str(action)[:60]!r}, expected a dict of numbers")
     for name, value in action.items():
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not math.isfinite(value):
-            raise ValueError(f"{name} of the action is {value}, expected a finite number")
+            raise ValueError(f"{name!r} of the action is {value}, expected a finite number")
     return {str(name): float(value) for name, value in action.items()}
 
 
