@@ -80,6 +80,10 @@ class ImportProblem(StorageError):
     """Foreign data that cannot become a session as it is."""
 
 
+class ExportProblem(StorageError):
+    """A session that cannot be written in a foreign format as it is."""
+
+
 class MissingPackage(StorageError):
     """What was asked for needs an optional package that is not installed."""
 
@@ -94,5 +98,3 @@ def refused_by_system(session: str) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise (DiskFull if full else StorageError)(f"session {session} cannot be written: {error}; check the disk") from None
-class ExportProblem(StorageError):
-    """A session that cannot be written in a foreign format as it is."""

@@ -26,6 +26,7 @@ from storage.exchange.original_export import SIDE
 from storage.exchange.original_import import NODE, STACKED, TARGET
 from storage.exchange.steps import marks, robot_of
 from storage.reader import SessionReader
+from storage.views import open_session
 
 KIND = "decisions of a session"
 DURATION_S = 0.5
@@ -43,7 +44,7 @@ def import_decisions(
     """
     check_target(target, KIND)
     found = read_logs(logs)
-    with SessionReader(session) as reader:
+    with open_session(session) as reader:
         robot, episodes = robot_of(reader), reader.episodes()
         if len(found) != len(episodes):
             raise ImportProblem(

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import StorageError
+from storage.errors import MissingPackage, StorageError
 
 JPEG_QUALITY = 95
 """What exports write: a fraction of a grey level of error on real frames, see docs/exchange.md."""
 
 
 def opencv() -> Any:
-    """OpenCV, which only imports and exports of pictures need. Raises StorageError where it is not installed."""
+    """OpenCV, which only imports and exports of pictures need. Raises MissingPackage where it is not installed."""
     try:
         import cv2
     except ImportError:
-        raise StorageError("pictures in files need OpenCV: python -m pip install -c constraints.txt -e '.[viewer]'") from None
+        raise MissingPackage("pictures in files need OpenCV: python -m pip install -c constraints.txt -e '.[viewer]'") from None
     return cv2
 
 

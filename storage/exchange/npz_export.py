@@ -20,7 +20,7 @@ from protocol.messages import Robot
 from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, Notes, Skipped, Tell, appearing, quiet, refused
 from storage.exchange.steps import Step, bad_action, frames_of, robot_of, steps
-from storage.reader import SessionReader
+from storage.views import open_session
 
 MAIN, WRIST, DEPTH = "overhead_cam", "wrist", "_depth"
 
@@ -33,7 +33,7 @@ def export_npz(session: Path, target: Path, *, task: str = "", strict: bool = Tr
     """
     notes, skipped = Notes(), list[Skipped]()
     count = episodes = 0
-    with SessionReader(session) as reader, appearing(target) as part:
+    with open_session(session) as reader, appearing(target) as part:
         robot, total = robot_of(reader), frames_of(reader)
         main, wrist = choose_cameras(robot)
         if not wrist:

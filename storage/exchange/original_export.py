@@ -22,6 +22,7 @@ from storage.exchange.original import META, OWN, OwnFolder, OwnSeen, OwnTaken
 from storage.exchange.original_import import TARGET
 from storage.exchange.steps import MarkRow, Step, bad_action, frames_of, marks, robot_of, steps
 from storage.reader import SessionReader
+from storage.views import open_session
 
 SHARD_EVENTS = 1000
 SIDE = 224
@@ -36,7 +37,7 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
     """
     notes, skipped, count = Notes(), list[Skipped](), 0
     episodes: set[int] = set()
-    with SessionReader(session) as reader, appearing(target) as part:
+    with open_session(session) as reader, appearing(target) as part:
         robot, total = robot_of(reader), frames_of(reader)
         if not robot.actions.discrete:
             notes.add("continuous actions: the original system chooses from a list, and action_space is empty")

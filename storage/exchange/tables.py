@@ -12,6 +12,7 @@ from protocol.messages import Metrics, Robot
 from storage.exchange.common import ExportReport, Notes, Tell, appearing, quiet
 from storage.exchange.steps import Step, frames_of, marks, robot_of, steps
 from storage.reader import SessionReader
+from storage.views import open_session
 
 STEP_COLUMNS = ["episode", "step", "t_ns", "mono_ns", "seconds", "held_out", "last"]
 ACTION_COLUMNS = ["by", "start_ns", "end_ns", "success", "safe"]
@@ -22,7 +23,7 @@ EPISODE_COLUMNS = ["episode", "first_step", "last_step", "frames", "actions", "h
 def export_csv(session: Path, target: Path, *, tell: Tell = quiet) -> ExportReport:
     """Write the tables of the session at `session` into the folder `target`. Raises ExportProblem; nothing is left there then."""
     notes, count = Notes(), 0
-    with SessionReader(session) as reader, appearing(target) as part:
+    with open_session(session) as reader, appearing(target) as part:
         robot, total = robot_of(reader), frames_of(reader)
         part.mkdir(parents=True)
         with _opened(part / "steps.csv") as file:

@@ -19,7 +19,7 @@ from storage.exchange.common import ExportReport, Notes, Skipped, Tell, appearin
 from storage.exchange.images import write_jpeg
 from storage.exchange.steps import MarkRow, Step, bad_action, frames_of, marks, robot_of, steps
 from storage.exchange.tub import ANGLE, IMAGE, MODE, OWN, THROTTLE, Own
-from storage.reader import SessionReader
+from storage.views import open_session
 
 CATALOG_LINES = 1000
 FIELDS = {
@@ -37,7 +37,7 @@ def export_tub(session: Path, target: Path, *, camera: str = "", strict: bool = 
     """
     notes, skipped, count = Notes(), list[Skipped](), 0
     episodes: set[int] = set()
-    with SessionReader(session) as reader, appearing(target) as part:
+    with open_session(session) as reader, appearing(target) as part:
         robot, total = robot_of(reader), frames_of(reader)
         camera = _checked(robot, camera)
         rows = marks(reader)

@@ -40,12 +40,12 @@ def export_mp4(session: Path, target: Path, *, episode: int | None, tell: Tell) 
     from storage.errors import ExportProblem
     from storage.exchange.common import ExportReport, Notes, appearing
     from storage.exchange.steps import frames_of, marks, robot_of, steps
-    from storage.reader import SessionReader
+    from storage.views import open_session
     from toddle.sessions.pictures import need_opencv
 
     need_opencv()
     notes, count, episodes = Notes(), 0, set[int]()
-    with SessionReader(session) as reader, appearing(target) as part:
+    with open_session(session) as reader, appearing(target) as part:
         robot, total, rows = robot_of(reader), frames_of(reader), marks(reader)
         film = _film(reader.header.name, robot)
         with _Video(part, film, 1000.0 / robot.rate_hz) as video:
@@ -87,12 +87,12 @@ class _Video:
     """A file in which every picture has its own time, in milliseconds."""
 
     def __init__(self, path: Path, film: Film, period_ms: float) -> None:
-        from storage.errors import ExportProblem
+        from storage.errors import MissingPackage
 
         try:
             import av
         except ImportError:
-            raise ExportProblem("video needs PyAV: python -m pip install -c constraints.txt -e '.[export]'") from None
+            raise MissingPackage("video needs PyAV: python -m pip install -c constraints.txt -e '.[export]'") from None
         from fractions import Fraction
 
         self._av = av
