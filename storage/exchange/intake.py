@@ -35,7 +35,9 @@ from storage.writer import SessionWriter
 IMPORTER = "import"
 """The source of what the importer itself says."""
 LEFT_OUT = "left out "
-TOPICS: dict[type[Body], str] = {Robot: "robot", Frame: "frame", ActionTaken: "action", EpisodeMark: "episode", Metrics: "metrics"}
+TOPICS: dict[type[Body], str] = {
+    Robot: "robot", Frame: "frame", ActionTaken: "action", EpisodeMark: "episode", Metrics: "metrics", LogRecord: "log",
+}  # fmt: skip
 MAX_LISTED = 1000  # of what was left out in session.json; the log messages are all
 
 
@@ -93,6 +95,16 @@ class Intake:
             assert robot is not None  # frames are there, and the robot's message before them
             self._shape = (robot.cameras[0].height, robot.cameras[0].width, 3)
         return self._shape
+
+    @property
+    def there(self) -> bool:
+        """Whether the next frame is in the session already: it need not be read again."""
+        return self.frames < self.resumed_at
+
+    def left_out_before(self, where: str) -> str | None:
+        """Why the interrupted import left out what comes next; None when that is not what stands at `where`."""
+        start = f"{LEFT_OUT}{where}: "
+        return self._before[0].removeprefix(start) if self._before and self._before[0].startswith(start) else None
 
     def leave_out(self, bad: Skipped) -> None:
         """List what is not imported, in the session too. Raises ImportProblem when everything is wanted."""

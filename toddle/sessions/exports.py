@@ -5,6 +5,7 @@ import click
 from toddle.lazy import Commands, LazyGroup
 
 EXPORTS: Commands = {
+    "lerobot": ("toddle.sessions.export_lerobot:lerobot", "A LeRobot v3.0 dataset, to train with lerobot."),
     "donkeycar": ("toddle.sessions.export_donkeycar:donkeycar", "A Donkeycar tub (format v2)."),
     "original": ("toddle.sessions.export_original:original", "Session folders of the original system, one an episode."),
     "mp4": ("toddle.sessions.export_mp4:mp4", "A video with episode, step, time and action in the picture."),

@@ -5,6 +5,7 @@ import click
 from toddle.lazy import Commands, LazyGroup
 
 IMPORTS: Commands = {
+    "lerobot": ("toddle.sessions.import_lerobot:lerobot", "A LeRobot dataset (v3.0), from a folder or the hub."),
     "donkeycar": ("toddle.sessions.import_donkeycar:donkeycar", "A Donkeycar tub (format v2)."),
     "original": ("toddle.sessions.import_original:original", "Session folders of the original system."),
     "decisions": ("toddle.sessions.import_decisions:decisions", "The decisions that discrete-action logs tell of a session."),
