@@ -19,8 +19,8 @@ from storage.exchange.lerobot.installed import first_line, lerobot_module
 from storage.exchange.lerobot.messages import TASK
 from storage.exchange.lerobot.own import Own, OwnEpisode, write_own
 from storage.exchange.steps import Step, frames_of, marks, robot_of, steps
-from storage.views import open_session
 from storage.reader import SessionReader
+from storage.views import open_session
 
 Codec = Literal["av1", "h264"]
 ENCODERS: dict[Codec, str] = {"av1": "libsvtav1", "h264": "h264"}
@@ -97,7 +97,7 @@ class _Exporter:
 
     def told(self, features: Features) -> list[str]:
         """What the dataset holds otherwise than the session."""
-        lines = []
+        lines = [f"{name} is left out: depth pictures are not exported" for name in features.left_out]
         if self._left:
             lines.append(f"{self._left} frames of {len(self._discarded)} discarded episodes are left out")
         if self._unacted:

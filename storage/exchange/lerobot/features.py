@@ -16,11 +16,12 @@ DONE = "next.done"
 
 
 class Features:
-    """The columns. `off` is how far actions are from their number in the session, at most: LeRobot has float32."""
+    """The columns. `off`: how far actions are from their numbers in the session, at most. `left_out`: arrays that are not exported."""
 
     def __init__(self, robot: Robot, first: Step, pictures: bool, judged: bool) -> None:
         """Of a session whose first step is `first`; `pictures` instead of video; `judged`: some of its episodes have a judgement."""
         self.off = 0.0
+        self.left_out = [name for name in first.frame.arrays if name.startswith("depth/")]
         self._robot = robot
         self.spec = _spec(robot)
         self._keys = {camera.name: self.spec.cameras.get(camera.name, f"observation.images.{camera.name}") for camera in robot.cameras}

@@ -41,7 +41,7 @@ def import_lerobot(
     check_target(target, KIND)
     layout = read_layout(path, action, state)
     own = read_own(path)
-    found = survey(layout)
+    found = survey(layout, tell)
     if strict and (found.contradictions or found.rows):
         raise _refused(path, [*found.contradictions, *found.rows])
     own, strange = _fitting(own, layout)
@@ -72,9 +72,9 @@ def _fitting(own: Own | None, layout: Layout) -> tuple[Own | None, list[str]]:
     """What toddle wrote beside the dataset, where that is still of it; and a line where it is not."""
     if own is None:
         return None, []
-    lengths = [episode.length for episode in layout.rows()]
+    rows = [(episode.number, episode.length) for episode in layout.rows()]
     timed = any(column.key == TIME_COLUMN for column in layout.extras)
-    if timed and lengths == [episode.frames for episode in own.episodes]:
+    if timed and rows == [(place, episode.frames) for place, episode in enumerate(own.episodes)]:
         return own, []
     return None, ["meta/toddle.json is of another dataset than this is now: its times, marks and steps are not used"]
 
@@ -88,6 +88,7 @@ class _Importer:
         self._stack = stack
         self._taking = taking
         self._done = 0
+        self._seen: set[int] = set()
         extras = _extras(layout, own, taking)
         columns = [column for column in (layout.action, layout.state, *layout.extras) if column]
         self._rows = Rows(columns, [camera.key for camera in layout.cameras if not camera.video])
@@ -107,6 +108,11 @@ class _Importer:
 
     def episode(self, episode: EpisodeRow, tell: Tell) -> None:
         """All rows of one episode."""
+        if episode.number in self._seen:
+            where = str(self._layout.path / "meta" / "episodes")
+            self._taking.leave_out(Skipped(where=where, why=f"episode {episode.number} is told of twice: the second one is left out"))
+            return
+        self._seen.add(episode.number)
         for part in episode.parts.values():
             if part.file in self._found.broken:
                 why = f"{self._found.broken[part.file]}: episode {episode.number} is left out"

@@ -1,5 +1,6 @@
 """Pictures that lie in data files, and cameras stacked into one picture."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import ImportProblem
-from storage.exchange.lerobot.installed import lerobot_module
+from storage.exchange.lerobot.installed import first_line, lerobot_module
 from storage.exchange.lerobot.layout import Camera
 
 Stack = Literal["vertical", "horizontal"]
@@ -25,11 +26,12 @@ def decoded(value: Any, root: Path) -> NDArray[np.uint8]:
             raise ValueError(f"the picture {path} is missing") from None
     if not data:
         raise ValueError("the picture is missing")
-    cv2 = lerobot_module("cv2")
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if picture is None:
-        raise ValueError("the picture cannot be decoded")
-    return np.asarray(picture, np.uint8)
+    image = lerobot_module("PIL.Image")
+    try:
+        with image.open(BytesIO(data)) as picture:  # a picture that was cut is an error here; OpenCV would make up its rest
+            return np.asarray(picture.convert("RGB"), np.uint8)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"the picture cannot be decoded: {first_line(error)}") from None
 
 
 def stacked_size(cameras: list[Camera], sizes: dict[str, tuple[int, int]], stack: Stack) -> tuple[int, int]:

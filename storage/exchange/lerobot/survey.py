@@ -9,12 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.exchange.common import Skipped
+from storage.exchange.common import Skipped, Tell, quiet
 from storage.exchange.lerobot.judging import EpisodeJudge, synthetic
 from storage.exchange.lerobot.layout import Camera, EpisodeRow, Layout, Part
 from storage.exchange.lerobot.rows import Chunk, Rows
 from storage.exchange.lerobot.video import VideoFacts, video_facts
 
+MAX_BAD = 10_000
+"""Bad rows that are listed before anything is imported."""
 MANY_CHOICES = 64
 """Whole-number actions of no more kinds than this are choices."""
 
@@ -54,9 +56,9 @@ class Survey(msgspec.Struct, frozen=True):
     fingerprint: str
 
 
-def survey(layout: Layout) -> Survey:
+def survey(layout: Layout, tell: Tell = quiet) -> Survey:
     """Look at everything but the frames themselves."""
-    return _Surveyor(layout).look()
+    return _Surveyor(layout).look(tell)
 
 
 class _Surveyor:
@@ -72,11 +74,12 @@ class _Surveyor:
         self._actions = Actions(action.width if action else 0, bool(action) and "float" not in (action.dtype if action else ""))
         self._hash = hashlib.sha256(layout.info_file.read_bytes())
 
-    def look(self) -> Survey:
+    def look(self, tell: Tell) -> Survey:
         layout = self._layout
         frames, after = 0, 0
         rows = Rows([column for column in (layout.action, layout.state, *layout.extras) if column])
         for place, episode in enumerate(layout.rows()):
+            tell(0, layout.frames)
             self._hash.update(msgspec.json.encode((episode.number, episode.length, episode.first_index)))
             where = f"{layout.path / 'meta' / 'episodes'}: row {place}"
             for why in self._metadata(episode, place, after):
@@ -101,7 +104,8 @@ class _Surveyor:
         self._contradictions.append(Skipped(where=where, why=why))
 
     def _bad(self, where: str, why: str) -> None:
-        self._bad_rows.append(Skipped(where=where, why=why))
+        if len(self._bad_rows) < MAX_BAD:
+            self._bad_rows.append(Skipped(where=where, why=why))
 
     def _metadata(self, episode: EpisodeRow, place: int, after: int) -> Iterator[str]:
         name = f"episode {episode.number}"

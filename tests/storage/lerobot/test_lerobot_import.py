@@ -277,6 +277,34 @@ def test_real_time_stamps_are_kept_and_told(mine, tmp_path):
     assert times[12:] == [base + round(stamp * 10**9) for stamp in stamps[12:]]
 
 
+def test_pictures_that_are_cut_or_missing(write_dataset, tmp_path):
+    features = {"observation.images.top": {"dtype": "image", "shape": (48, 64, 3), "names": ["height", "width", "channels"]}}
+    root = write_dataset(tmp_path / "d", features)
+    pictures = pq.read_table(root / DATA)["observation.images.top"].to_pylist()
+    bad = [dict(picture) for picture in pictures]
+    bad[3]["bytes"] = bad[3]["bytes"][:-40]
+    bad[4] = None
+    bad[5]["bytes"] = b"no picture"
+    change(root / DATA, **{"observation.images.top": lambda values: bad})
+    with pytest.raises(ImportProblem, match=r"row 3: observation\.images\.top: the picture cannot be decoded: "):
+        import_lerobot(root, tmp_path / "s")
+    report = import_lerobot(root, tmp_path / "s", strict=False)
+    assert [bad.where.split("row ")[1].split(":")[0] for bad in report.skipped] == ["3", "4", "5"]
+    assert "the picture is missing" in report.skipped[1].why
+    with SessionReader(tmp_path / "s") as reader:
+        assert reader.robot.actions.names == []
+        assert [f.envelope.step for f in reader.topic_messages("frame")][:6] == [0, 1, 2, 6, 7, 8]
+
+
+def test_an_episode_that_is_told_of_twice(mine, tmp_path):
+    change(mine / EPISODES, episode_index=lambda values: [0, 0])
+    with pytest.raises(ImportProblem, match="episode 0 stands in the place of episode 1"):
+        import_lerobot(mine, tmp_path / "s")
+    report = import_lerobot(mine, tmp_path / "s", strict=False)
+    assert report.frames == 12
+    assert report.skipped[0].why == "episode 0 is told of twice: the second one is left out"
+
+
 def test_cameras_stacked_on_request(dataset, tmp_path):
     import_lerobot(dataset, tmp_path / "apart")
     import_lerobot(dataset, tmp_path / "s", stack="horizontal")
