@@ -96,8 +96,8 @@ class Teller:
         taking.period_ns = self._period_ns
         self._base_ns = 0
         self._mine: OwnEpisode | None = None
-        self._number = 0
-        self._length = 0
+        self._own_marks: list[MarkRow] = []
+        self._row: EpisodeRow
         self._open = False
         self._task = ""
         self._success: bool | None = None
@@ -105,9 +105,10 @@ class Teller:
         self._t_ns = -self._period_ns
 
     def begin(self, episode: EpisodeRow) -> None:
-        self._mine = self._own.episodes[episode.number] if self._own else None
-        self._number = self._mine.episode if self._mine else episode.number
-        self._length = episode.length
+        mine = self._own.episodes[episode.number] if self._own else None
+        if mine and (self._mine is None or mine.episode != self._mine.episode):
+            self._own_marks = mine.marks
+        self._mine, self._row = mine, episode
         self._base_ns = self._t_ns + self._period_ns
         if not self._open:
             self._task, self._success = "", None
@@ -119,14 +120,14 @@ class Teller:
         self._step = frame + (mine.first_step if mine else 0)
         mono_ns = mine.start_mono_ns + self._t_ns - mine.start_ns if mine else None
         taking = self._taking
-        taking.episode = self._number
+        taking.episode = mine.episode if mine else self._row.number
         if not self._open:
             self._open = True
-            taking.start(self._t_ns, self._step, mine.marks if mine else ())
+            taking.start(self._t_ns, self._step, self._own_marks)
         arrays = dict(images)
         if layout.state:
             arrays["state"] = chunk.numbers[layout.state.key][place].astype(np.float32)
-        last = bool(mine and mine.last and frame == self._length - 1)
+        last = bool(mine and mine.last and frame == self._row.length - 1)
         self._say_task(int(chunk.task_index[place]))
         taking.send(Frame(held_out=bool(mine and mine.held_out), last=last), self._t_ns, self._step, arrays, mono_ns)
         taken = self._action(chunk, place, frame)
@@ -137,17 +138,14 @@ class Teller:
 
     def end(self) -> None:
         """The rows of the episode are over; and with them the session's, unless it goes on in the next ones."""
-        if self._open and not (self._own and self._mine and self._goes_on(self._own, self._mine)):
-            self._taking.end(self._t_ns, self._step, self._mine_first().marks if self._mine else self._marks())
+        if self._open and not self._goes_on():
+            self._taking.end(self._t_ns, self._step, self._own_marks if self._mine else self._marks())
             self._open = False
 
-    def _goes_on(self, own: Own, mine: OwnEpisode) -> bool:
-        after = own.episodes.index(mine) + 1
-        return after < len(own.episodes) and own.episodes[after].episode == mine.episode
-
-    def _mine_first(self) -> OwnEpisode:
-        assert self._own is not None
-        return next(row for row in self._own.episodes if row.episode == self._number)
+    def _goes_on(self) -> bool:
+        """Whether the next rows of the dataset are of the same episode of the session, which was cut in two."""
+        after = self._own.episodes[self._row.number + 1 : self._row.number + 2] if self._own else []
+        return bool(self._mine and after and after[0].episode == self._mine.episode)
 
     def _time(self, chunk: Chunk, place: int, frame: int) -> int:
         """Wall clock in ns."""
