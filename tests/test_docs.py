@@ -19,10 +19,11 @@ PAGES = [
     "README.md",
     *(
         f"docs/{page}.md"
-        for page in ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "watching", "doctor", "security")
+        for page in ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "exchange", "watching", "doctor", "security")
     ),
 ]
 ELSEWHERE = (
+    "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
     "toddle ask robot seek to=3/0",  # needs a replay that runs; this and the two below are tried in tests/live/test_replays.py
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",

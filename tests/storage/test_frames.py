@@ -11,8 +11,8 @@ import pytest
 
 from protocol import messages as m
 from storage import readahead
-from storage.donkeycar import import_tub
 from storage.errors import CorruptEvent, EventNotFound, StorageError
+from storage.exchange.tub_import import import_tub
 from storage.frames import Frames
 from storage.prefetch import prefetched
 from storage.reader import SessionReader

@@ -103,7 +103,7 @@ def test_dhash_takes_any_picture(image):
 
 
 def test_transitions_of_the_real_recording(tub, tmp_path):
-    from storage.donkeycar import import_tub
+    from storage.exchange.tub_import import import_tub
     from storage.splits import in_two
     from storage.wanted import Guard
 

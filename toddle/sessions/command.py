@@ -22,6 +22,7 @@ COMMANDS: Commands = {
     "check": ("toddle.sessions.check:check", "Are sessions fit to learn from? For scripts."),
     "contact-sheet": ("toddle.sessions.contact_sheet:contact_sheet", "A picture of what happened in a session."),
     "import": ("toddle.sessions.imports:import_group", "Make sessions of recordings of other systems."),
+    "export": ("toddle.sessions.exports:export_group", "Write sessions in the formats of other systems."),
     "trim": ("toddle.sessions.edit:trim", "A new session with a part of another."),
     "drop": ("toddle.sessions.edit:drop", "A new session without some episodes."),
     "merge": ("toddle.sessions.edit:merge", "A new session of several."),

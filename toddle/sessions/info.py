@@ -84,7 +84,8 @@ def _info_lines(info: SessionInfo, quality: Quality | None) -> list[str]:
         actions = f"{len(robot.actions.choices)} actions" if robot.actions.discrete else f"actions {', '.join(robot.actions.names)}"
         lines.append(f"  robot     {robot.driver}: {cameras}; {actions}; {robot.rate_hz:g} Hz {robot.timing}")
     if info.source:
-        lines.append("  source    " + ", ".join(f"{key} {value}" for key, value in info.source.items()))
+        told = {key: value for key, value in info.source.items() if key not in ("left_out", "notes")}  # --json has those
+        lines.append("  source    " + ", ".join(f"{key} {value}" for key, value in told.items()))
     if info.derived_from:
         lines.append(f"  made of   {', '.join(info.derived_from)}")
     for topic, row in info.topics.items():

@@ -1,0 +1,26 @@
+"""`toddle sessions export original`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toddle.sessions.common import find, name_argument, root_option
+from toddle.sessions.exchange import export_lines, progress
+
+
+@click.command()
+@name_argument
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to write them [NAME-original].")
+@click.option("--skip-bad", is_flag=True, help="Leave out actions that are no numbers, and list them.")
+@root_option
+def original(name: str, out: Path | None, skip_bad: bool, root: str | None) -> None:
+    """Session folders of the original system, one an episode; several cameras are stacked, two are 448x224."""
+    from storage.exchange.original_export import export_original
+
+    path = find(root, name)
+    out = out or Path(f"{path.name}-original")
+    with progress(path.name, f"stopped: nothing is left of {out}") as tell:
+        report = export_original(path, out, strict=not skip_bad, tell=tell)
+    click.echo("\n".join(export_lines(report)))
