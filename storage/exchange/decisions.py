@@ -8,8 +8,9 @@ the last one's outcome; an episode of stays alone is left out.
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,41 @@ class _View:
         return {STACKED: np.concatenate([resized(image, SIDE, SIDE) for image in there.values()], axis=axis)}
 
 
+def _shown(log: ActionLog, row: Episode) -> list[tuple[str, int, int | None]]:
+    """Place for people, video frame and choice of each step; the last one is what the last decision led to, and has no choice."""
+    decided = log.trimmed
+    if not decided or row.first_step is None or row.last_step is None:
+        return []
+    after = log.decisions[len(decided)].frame_index if len(log.decisions) > len(decided) else row.last_step - row.first_step
+    outcome = (f"{log.path} after the last decision", max(after, decided[-1].frame_index + 1), None)
+    return [*((one.where, one.frame_index, one.choice) for one in decided), outcome]
+
+
+class _Once:
+    """A frame of an episode by its video index, read when it is first asked for."""
+
+    def __init__(self, reader: SessionReader, view: _View, row: Episode, index: int) -> None:
+        self._reader = reader
+        self._view = view
+        self._row = row
+        self._index = index
+
+    @cached_property
+    def frame(self) -> Message:
+        """Raises ValueError when it is not there."""
+        try:
+            return self._reader.frame(self._row.episode, (self._row.first_step or 0) + self._index)
+        except EventNotFound:
+            raise ValueError(f"episode {self._row.episode} has no frame {self._index}") from None
+
+    @cached_property
+    def images(self) -> dict[str, NDArray[np.uint8]]:
+        return self._view.of(self.frame)
+
+    def picture(self) -> NDArray[np.uint8]:
+        return next(iter(self.images.values()))
+
+
 class _Maker:
     """Writes one episode after the other."""
 
@@ -108,38 +144,26 @@ class _Maker:
         self._marks = marks(reader)
 
     def episode(self, log: ActionLog, row: Episode, tell: Tell, total: int) -> None:
-        decided = log.trimmed
-        self.trimmed += len(log.decisions) - len(decided)
-        if not decided or row.first_step is None or row.last_step is None:
-            self.still += 1
-            return
-        after = log.decisions[len(decided)].frame_index if len(log.decisions) > len(decided) else row.last_step - row.first_step
-        shown = [one.frame_index for one in decided] + [max(after, decided[-1].frame_index + 1)]
+        """The decisions of one log, of the episode `row`."""
+        shown = _shown(log, row)
+        self.trimmed += len(log.decisions) - len(log.trimmed)
+        self.still += not shown
         begun, t_ns, last = False, 0, 0
-        for step, index in enumerate(shown):
+        for step, (where, index, choice) in enumerate(shown):
             tell(min(self._done, total), total)
             self._done += 1
-            choice = decided[step].choice if step < len(decided) else None
-            where = decided[step].where if step < len(decided) else f"{log.path} after the last decision"
-            read: dict[str, Any] = {}
-
-            def one(at: int = index, read: dict[str, Any] = read) -> NDArray[np.uint8]:
-                read["frame"] = self._frame(row, at)
-                read["images"] = self._view.of(read["frame"])
-                return next(iter(read["images"].values()))
-
-            if self._taking.picture(where, one) is None:
+            read = _Once(self._reader, self._view, row, index)
+            if self._taking.picture(where, read.picture) is None:
                 continue
-            frame = read.get("frame") or self._frame(row, index)
-            t_ns, last = frame.envelope.t_ns, step
+            t_ns, last = read.frame.envelope.t_ns, step
             if not self._taking.frames:
-                self._taking.robot(self._robot(self._view.of(frame)), t_ns)
+                self._taking.robot(self._robot(read.images), t_ns)
             if not begun:
                 self._begin(log, t_ns, step)
                 begun = True
-            arrays: dict[str, Array] = {f"image/{name}": image for name, image in read.get("images", {}).items()}
-            if "state" in frame.arrays:
-                arrays["state"] = frame.arrays["state"]
+            arrays: dict[str, Array] = {f"image/{name}": image for name, image in read.images.items()}
+            if "state" in read.frame.arrays:
+                arrays["state"] = read.frame.arrays["state"]
             self._taking.send(Frame(last=choice is None), t_ns, step, arrays)
             if choice is not None:
                 end_ns = t_ns + round(self._duration_s * NS_PER_S)
@@ -149,13 +173,6 @@ class _Maker:
                 if judged.mark.mark in ("success", "failure", "discard"):
                     self._taking.send(judged.mark, t_ns, last)
             self._taking.end(t_ns, last)
-
-    def _frame(self, row: Episode, index: int) -> Message:
-        """The frame of video index `index` of an episode. Raises ValueError when it is not there."""
-        try:
-            return self._reader.frame(row.episode, (row.first_step or 0) + index)
-        except EventNotFound:
-            raise ValueError(f"episode {row.episode} has no frame {index}") from None
 
     def _begin(self, log: ActionLog, t_ns: int, step: int) -> None:
         self._taking.start(t_ns, step)

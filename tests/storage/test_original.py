@@ -335,7 +335,15 @@ def test_decisions_stand_at_their_exact_frames(arm, tmp_path):
             assert np.array_equal(stacked, b.arrays["image/stacked"])
         assert [one.body.values for one in now.topic_messages("metrics")] == [{"secondary_target": 7.5}, {"secondary_target": -7.5}]
         assert [[mark.mark for mark in row.marks] for row in now.episodes()] == [["start", "success", "end"]] * 2
+
+    def tell(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_decisions(arm, logs, tmp_path / "apart", cameras=["wrist"], tell=tell)
     apart = import_decisions(arm, logs, tmp_path / "apart", cameras=["wrist"])
+    assert apart.resumed_at == 5
     assert apart.frames == 7
     with SessionReader(arm) as was, SessionReader(tmp_path / "apart") as now:
         assert np.array_equal(now.frame(0, 2).arrays["image/wrist"], was.frame(0, 10).arrays["image/wrist"])
