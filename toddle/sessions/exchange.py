@@ -1,0 +1,48 @@
+"""What the imports and exports share: a progress bar, what they say, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from toddle.sessions.common import cut
+
+if TYPE_CHECKING:
+    from storage.exchange.common import ExportReport, ImportReport, Tell
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def progress(what: str, stopped: str) -> Iterator[Tell]:
+    """A bar with the time left, where somebody looks. Ctrl-C ends the command with the line `stopped`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    except KeyboardInterrupt:
+        click.echo(stopped, err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def import_lines(report: ImportReport) -> list[str]:
+    lines = [f"{report.session}: {report.frames} frames in {report.episodes} episodes at {report.rate_hz:g} Hz ({report.rate_from})"]
+    if report.resumed_at:
+        lines.append(f"  went on   after the {report.resumed_at} frames that were there")
+    return lines + _rest(report)
+
+
+def export_lines(report: ExportReport) -> list[str]:
+    return [f"{report.path}: {report.frames} frames in {report.episodes} episodes", *_rest(report)]
+
+
+def _rest(report: ImportReport | ExportReport) -> list[str]:
+    return cut([f"  note      {note}" for note in report.notes]) + cut([f"  skipped   {bad}" for bad in report.skipped])
