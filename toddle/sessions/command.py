@@ -21,6 +21,7 @@ COMMANDS: Commands = {
     "verify": ("toddle.sessions.verify:verify", "Is every byte of a session what was written?"),
     "check": ("toddle.sessions.check:check", "Are sessions fit to learn from? For scripts."),
     "contact-sheet": ("toddle.sessions.contact_sheet:contact_sheet", "A picture of what happened in a session."),
+    "card": ("toddle.sessions.card:card", "A data card of a session, as the Hugging Face hub reads it."),
     "import": ("toddle.sessions.imports:import_group", "Make sessions of recordings of other systems."),
     "trim": ("toddle.sessions.edit:trim", "A new session with a part of another."),
     "drop": ("toddle.sessions.edit:drop", "A new session without some episodes."),

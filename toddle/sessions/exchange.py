@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -18,19 +20,52 @@ INTERRUPTED = 130
 
 @contextmanager
 def progress(what: str, stopped: str) -> Iterator[Tell]:
-    """A bar with the time left, where somebody looks. Ctrl-C ends the command with the line `stopped`."""
+    """A bar with the time left, where somebody looks.
+
+    Ctrl-C ends the command with the line `stopped`: between two steps, so that none is half done; a second one at once.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+    asked = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+            def tell(done: int, total: int) -> None:
+                if asked:
+                    raise KeyboardInterrupt
+                bar.update(task, completed=done, total=total)
+
+            yield tell
     except KeyboardInterrupt:
         click.echo(stopped, err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def going_on(name: str) -> str:
+    """The line of an import that was stopped."""
+    return f"stopped: what came so far is in {name}; the same command goes on from there"
+
+
+def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int]:
+    """Of an option: whole numbers with commas between."""
+    try:
+        return [int(part) for part in (value or "").split(",") if part.strip()]
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: give numbers with commas between, such as 151,514") from None
 
 
 def import_lines(report: ImportReport) -> list[str]:

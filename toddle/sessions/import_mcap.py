@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toddle.sessions.common import root_option
-from toddle.sessions.exchange import import_lines, progress
+from toddle.sessions.exchange import going_on, import_lines, progress
 
 
 def _cameras(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -45,6 +45,6 @@ def mcap(file: Path, name: str, cameras: dict[str, str], action: str | None, ski
     from storage.paths import session_path, sessions_root
 
     target = session_path(sessions_root(root), name)
-    with progress(file.name, f"stopped: what came so far is in {target}; the same command goes on from there") as tell:
+    with progress(file.name, going_on(name)) as tell:
         report = import_mcap(file, target, cameras=cameras, action=action, strict=not skip_bad, tell=tell)
     click.echo("\n".join(import_lines(report)))

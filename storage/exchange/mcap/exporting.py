@@ -14,15 +14,14 @@ import numpy as np
 
 from protocol.messages import Array, Envelope, Gap, Message, Robot, Tail
 from protocol.topics import topic_of
-from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, Tell, appearing, quiet
 from storage.exchange.mcap import protobuf
 from storage.exchange.mcap.pictures import COMPRESSED, RAW, encode_picture
 from storage.exchange.mcap.schemas import schema_of, to_json
 from storage.exchange.mcap.walk import need_mcap
 from storage.info import SessionInfo
-from storage.reader import SessionReader
 from storage.record import Event
+from storage.views import open_session
 
 SESSION = "toddle.session"
 """The metadata record that says what session this was; its presence makes a file ours."""
@@ -36,7 +35,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     created: str
     toddle: str
-    events: int
     robot: Robot | None
     codecs: dict[str, str]
     source: dict[str, Any]
@@ -52,15 +50,15 @@ def export_mcap(path: Path, out: Path, *, images: str = "raw", tell: Tell = quie
 
     `tell` hears of every event. Raises ExportProblem and what the session's reader raises; nothing is left at `out` then.
     """
-    need_mcap(ExportProblem)
-    with appearing(out) as part, SessionReader(path) as reader, part.open("wb") as stream:
-        info = reader.info()
+    need_mcap()
+    with appearing(out) as part, open_session(path) as reader, part.open("wb") as stream:
+        info, total = reader.info(), len(reader)
         export = _Export(stream, info, images)
         for event in reader.numbered():
-            if event.number >= info.events:
+            if event.number >= total:
                 break  # written since
             export.add(event)
-            tell(event.number + 1, info.events)
+            tell(event.number + 1, total)
         export.finish()
         stream.flush()
         os.fsync(stream.fileno())

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Message
-from storage.arrays import DEFAULT_CODEC
+from storage.arrays import DEFAULT_CODEC, LOSSY
 from storage.errors import ImportProblem, SessionExists
 from storage.exchange.common import ImportReport, Tell, quiet
 from storage.exchange.mcap.exporting import SESSION, About
@@ -79,7 +79,8 @@ def import_mcap(
         source |= {"cameras": {camera.name: camera.topic for camera in foreign.cameras}} | ({"action": action} if action else {})
     elif judged.about is not None:
         source |= {"session": judged.about.name} | ({"source": judged.about.source} if judged.about.source else {})
-    codec = judged.about.codecs["frame"] if judged.about else DEFAULT_CODEC
+    codec = judged.about.codecs.get("frame", DEFAULT_CODEC) if judged.about else DEFAULT_CODEC
+    codec = DEFAULT_CODEC if codec in LOSSY else codec  # what was lost once is not lost again
     resumed_at = _frames_there(target)
     with _begin(target, {**source, "complete": False}, codec) as writer:
         there = writer.events

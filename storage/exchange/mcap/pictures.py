@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import ImportProblem, StorageError
+from storage.errors import ExportProblem, MissingPackage
 from storage.exchange.mcap import protobuf
 from storage.exchange.mcap.cdr import Definition
 from storage.exchange.mcap.walk import Found
@@ -34,7 +34,7 @@ Array = NDArray[Any]
 def encode_picture(array: Array, form: str, stamp_ns: int, frame_id: str) -> bytes:
     """[H, W, 3] uint8, or [H, W] uint16 or float32, as a protobuf message; `form` is `raw`, `png` or `jpeg`.
 
-    Raises StorageError. Only uint8 can be `png` or `jpeg`.
+    Raises ExportProblem. Only uint8 can be `png` or `jpeg`.
     """
     if form != "raw":
         data = _compressed(array, form)
@@ -145,7 +145,7 @@ def _from_compressed(fields: Mapping[str, Any]) -> Array:
 def _compressed(array: Array, form: str) -> memoryview:
     done, data = _opencv().imencode(".png" if form == "png" else ".jpg", np.ascontiguousarray(array[:, :, ::-1]))
     if not done:
-        raise StorageError(f"an image of {array.shape[1]}x{array.shape[0]} cannot be written as {form}: use --images raw")
+        raise ExportProblem(f"an image of {array.shape[1]}x{array.shape[0]} cannot be written as {form}: use --images raw")
     return memoryview(data.reshape(-1)).cast("B")
 
 
@@ -153,5 +153,5 @@ def _opencv() -> Any:
     try:
         import cv2  # opencv is an extra
     except ImportError:
-        raise ImportProblem("PNG and JPEG images need OpenCV, which is not installed: pip install 'toddle-robotics[viewer]'") from None
+        raise MissingPackage("PNG and JPEG images need OpenCV: python -m pip install -c constraints.txt -e '.[viewer]'") from None
     return cv2

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import zstandard
 
-from storage.errors import ImportProblem, StorageError
+from storage.errors import ImportProblem, MissingPackage
 from storage.exchange.common import Tell, quiet
 from storage.exchange.mcap.faults import Faults
 
@@ -42,12 +42,12 @@ class Found(NamedTuple):
     data: memoryview
 
 
-def need_mcap(kind: type[StorageError] = ImportProblem) -> None:
-    """Raise an error of this kind where the mcap package is missing."""
+def need_mcap() -> None:
+    """Raise MissingPackage where there is no mcap package."""
     from importlib.util import find_spec
 
     if find_spec("mcap") is None:
-        raise kind("MCAP needs the mcap package: python -m pip install -c constraints.txt -e '.[export]'")
+        raise MissingPackage("MCAP needs the mcap package: python -m pip install -c constraints.txt -e '.[export]'")
 
 
 class McapFile:
