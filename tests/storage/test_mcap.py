@@ -254,7 +254,7 @@ def test_memory_is_flat(long_file, tmp_path):
         finally:
             tracemalloc.stop()
 
-    short, long = long_file(400), long_file(1200)
+    short, long = long_file(300), long_file(900)
     peaks = [peak(lambda file=file: import_mcap(file, file.with_suffix(".back"))) for _, file in (short, long)]
     assert peaks[1] < 1.2 * peaks[0]
     peaks = [peak(lambda path=path: export_mcap(path, path.with_suffix(".again"))) for path, _ in (short, long)]

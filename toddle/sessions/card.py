@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from toddle.sessions.common import find, name_argument, root_option
 from toddle.sessions.pictures import need_opencv, write_picture
+
+if TYPE_CHECKING:
+    from storage.info import SessionInfo
 
 SHEET = "contact-sheet.png"
 
@@ -56,7 +60,20 @@ def card(name: str, out: Path | None, licence: str | None, root: str | None) -> 
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_picture(picture, str(out / SHEET))
-        readme.write_text(card_text(info, meter.result(), content.hexdigest(), licence, SHEET), encoding="utf-8")
+        text = card_text(info, meter.result(), content.hexdigest(), splits=_splits(path), licence=licence, sheet=SHEET)
+        readme.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{readme} cannot be written: {error.strerror or error}") from None
     click.echo(f"{readme}: {info.name}, {info.frames} frames, content sha256 {content.hexdigest()}")
+
+
+def _splits(path: Path) -> list[SessionInfo]:
+    """What the splits of the session hold."""
+    from storage.splitfile import splits_of
+    from storage.views import open_session
+
+    found = []
+    for name in splits_of(path):
+        with open_session(path.with_name(name)) as reader:
+            found.append(reader.info())
+    return found

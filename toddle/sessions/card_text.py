@@ -14,14 +14,16 @@ MAX_ROWS = 50
 _SIZES = ((1000, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"), (10**8, "10M<n<100M"))
 
 
-def card_text(info: SessionInfo, quality: Quality, content_sha256: str, licence: str | None, sheet: str) -> str:
-    """The whole README.md; `sheet` is the file of the contact sheet beside it."""
+def card_text(
+    info: SessionInfo, quality: Quality, content_sha256: str, *, splits: Sequence[SessionInfo], licence: str | None, sheet: str
+) -> str:
+    """The whole README.md; `splits` are the session's, `sheet` is the file of the contact sheet beside it."""
     licence = licence or _said(info.source, "license") or "unknown"
     parts = [
         f"# {info.name}\n\n{_summary(info, quality)}\n\n![contact sheet of {info.name}]({sheet})",
         _section("Robot", _robot(info, quality)),
         _section("Actions", _actions(info, quality)),
-        _section("Episodes and splits", _episodes(info)),
+        _section("Episodes and splits", _episodes(info, splits)),
         _section("What is missing", _missing(info, quality)),
         _section("Source and licence", _source(info, licence)),
         _section("Hashes", _hashes(content_sha256)),
@@ -98,14 +100,16 @@ def _actions(info: SessionInfo, quality: Quality) -> str:
     return "\n\n".join(part for part in told if part)
 
 
-def _episodes(info: SessionInfo) -> str:
-    splits = []
-    for name, held_out in (("train", False), ("held out", True)):
-        rows = [row for row in info.episodes if row.held_out is held_out]
-        if rows:
-            splits.append(
-                (name, len(rows), sum(row.frames for row in rows), sum(row.actions for row in rows), _spans([row.episode for row in rows]))
-            )
+def _episodes(info: SessionInfo, named: Sequence[SessionInfo]) -> str:
+    parts = [
+        (name, [row for row in info.episodes if row.held_out is held_out]) for name, held_out in (("train", False), ("held out", True))
+    ]
+    parts += [(f"`{split.name}`", split.episodes) for split in named]
+    splits = [
+        (name, len(rows), sum(row.frames for row in rows), sum(row.actions for row in rows), _spans([row.episode for row in rows]))
+        for name, rows in parts
+        if rows
+    ]
     rows = [
         (row.episode, f"{row.first_step} to {row.last_step}", row.frames, row.actions, ", ".join(mark.mark for mark in row.marks) or "none")
         for row in info.episodes
