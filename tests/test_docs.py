@@ -28,6 +28,7 @@ ELSEWHERE = (
     "toddle ask robot seek to=3/0",  # needs a replay that runs; this and the two below are tried in tests/live/test_replays.py
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
     "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",
+    "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
 )  # fmt: skip
 LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"

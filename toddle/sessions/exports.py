@@ -11,6 +11,7 @@ EXPORTS: Commands = {
     "mp4": ("toddle.sessions.export_mp4:mp4", "A video with episode, step, time and action in the picture."),
     "csv": ("toddle.sessions.export_csv:csv", "The numbers of each step, metric and episode, as CSV."),
     "npz": ("toddle.sessions.export_npz:npz", "A file an episode, with the keys of openpi's converter."),
+    "mcap": ("toddle.sessions.export_mcap:mcap", "An MCAP file for Foxglove, which comes back to the bit."),
 }
 
 

@@ -9,6 +9,7 @@ IMPORTS: Commands = {
     "donkeycar": ("toddle.sessions.import_donkeycar:donkeycar", "A Donkeycar tub (format v2)."),
     "original": ("toddle.sessions.import_original:original", "Session folders of the original system."),
     "decisions": ("toddle.sessions.import_decisions:decisions", "The decisions that discrete-action logs tell of a session."),
+    "mcap": ("toddle.sessions.import_mcap:mcap", "An MCAP file: a session, or images of Foxglove and ROS 2."),
 }
 
 
