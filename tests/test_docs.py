@@ -17,10 +17,7 @@ import zmq
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md",
-    *(
-        f"docs/{page}.md"
-        for page in ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "exchange", "watching", "doctor", "security")
-    ),
+    *(f"docs/{page}.md" for page in "launch-files sessions reliability replay editing quality exchange watching doctor security".split()),
 ]
 ELSEWHERE = (
     "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs

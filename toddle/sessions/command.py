@@ -32,7 +32,6 @@ COMMANDS: Commands = {
     "overlap": ("toddle.sessions.overlap:overlap", "Transitions that are in two sessions or splits."),
     "tag": ("toddle.sessions.label:tag", "Put tags on a session, or take them off."),
     "note": ("toddle.sessions.label:note", "Write a note on a session."),
-    "export": ("toddle.sessions.exports:export_group", "Write sessions in the formats of other systems."),
     "pin": ("toddle.sessions.keep:pin", "Keep a session from being deleted."),
     "unpin": ("toddle.sessions.keep:unpin", "Let a session be deleted again."),
     "delete": ("toddle.sessions.keep:delete", "Delete a session, whole."),
