@@ -15,10 +15,8 @@ import pytest
 import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = [
-    "README.md",
-    *(f"docs/{page}.md" for page in "launch-files sessions reliability replay editing quality exchange watching doctor security".split()),
-]
+GUIDES = ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "exchange", "watching", "doctor", "security")
+PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 ELSEWHERE = (
     "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine

@@ -137,11 +137,11 @@ class _Episode:
         with zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for key, array in numbers.items():
                 with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+                    np.lib.format.write_array(member, array, allow_pickle=False)  # type: ignore[no-untyped-call]
             for key, file in self._files.items():
                 with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
                     shape = (count, *self._shapes[key])
-                    np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})
+                    np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})  # type: ignore[no-untyped-call]
                     file.seek(0)
                     while block := file.read(1 << 20):
                         member.write(block)
