@@ -146,7 +146,7 @@ def test_mcap_there_and_back(root, tmp_path):
     assert call("verify", "again").exit_code == 3  # the gap came along
     for arguments, words in (
         (("export", "mcap", "walk"), "Error: walk.mcap exists"),
-        (("import", "mcap", "walk.mcap", "--name", "again"), "again exists and is not this import"),
+        (("import", "mcap", "walk.mcap", "--name", "again"), "again exists: choose another name"),
         (("import", "mcap", "walk.mcap", "--name", "b", "--action", "/x"), "walk.mcap was a session: it comes back as it was"),
         (("import", "mcap", "none.mcap", "--name", "b"), "Error: none.mcap cannot be read"),
     ):

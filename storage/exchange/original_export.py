@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from protocol.messages import Action, Metrics, Robot
 from storage.errors import ExportProblem
-from storage.exchange.common import ExportReport, Notes, Skipped, Tell, appearing, quiet, refused
+from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearing, quiet
 from storage.exchange.images import resized, write_jpeg
 from storage.exchange.original import META, OWN, OwnFolder, OwnSeen, OwnTaken
 from storage.exchange.original_import import TARGET
-from storage.exchange.steps import MarkRow, Step, bad_action, frames_of, marks, robot_of, steps
+from storage.exchange.steps import MarkRow, Step, bad_action, marks, robot_of, steps
 from storage.reader import SessionReader
 from storage.views import open_session
 
@@ -35,17 +35,16 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
     Actions that are no numbers are refused when `strict`, else left out. Raises ExportProblem; nothing is
     left at `target` then.
     """
-    notes, skipped, count = Notes(), list[Skipped](), 0
+    notes, left_out, count = Notes(), LeftOut(session, strict=strict, kind=ExportProblem), 0
     episodes: set[int] = set()
     with open_session(session) as reader, appearing(target) as part:
-        robot, total = robot_of(reader), frames_of(reader)
+        robot = robot_of(reader)
         if not robot.actions.discrete:
             notes.add("continuous actions: the original system chooses from a list, and action_space is empty")
         rows, targets = marks(reader), secondary_targets(reader)
         part.mkdir(parents=True)
         folder: _Folder | None = None
-        for done, step in enumerate(steps(reader, notes)):
-            tell(done, total)
+        for step in steps(reader, notes, tell):
             if not step.images:
                 notes.add(f"{step.where} has no picture: it is left out")
                 continue
@@ -56,10 +55,7 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
                 folder = _Folder(part, reader.header.name, robot, step, further, rows.get(step.episode, []), targets.get(step.episode))
             action: Action | None = step.taken.action if step.taken else None
             if bad := bad_action(step):
-                where, _, why = bad.partition(": ")
-                skipped.append(Skipped(where=where, why=why))
-                if strict:
-                    raise refused(skipped, ExportProblem)
+                left_out.add(bad)
                 action = None
             folder.add(step, action)
             episodes.add(step.episode)
@@ -67,7 +63,7 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
         if folder is None:
             raise ExportProblem(f"session {reader.header.name} has no step with a picture: nothing to export")
         folder.close()
-    return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=skipped, notes=notes.lines())
+    return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=left_out.told(), notes=notes.lines())
 
 
 def secondary_targets(reader: SessionReader) -> dict[int, float]:
