@@ -115,7 +115,11 @@ def test_card_is_read_by_the_hub(root, tmp_path):
     assert read.data.to_dict()["toddle"]["frames"] == 23
     assert read.text.lstrip().startswith("# walk")
     (split,) = [line for line in read.text.splitlines() if "validate" in line]
-    assert split.endswith("| 1 | 7 | 8 | 1 |")
+    assert split == "| part\\_validate\\_7 | 1 | 7 | 8 | 1 |"
+    assert call("card", "part_validate_7", "--out", "part").exit_code == 0
+    read = hub.DatasetCard.load(tmp_path / "part" / "README.md")
+    assert read.data.license == "cc-by-4.0" and "A split of session walk of a `toroidal_dot` robot with 7 frames" in read.text
+    assert "| this one | 1 | 7 | 8 | 1 |" in read.text and "- source before: kind a tub" in read.text
 
 
 def test_the_content_hash_knows_content_and_nothing_else(root):

@@ -60,6 +60,7 @@ def import_decisions(
         duration_s = found[0].number("action_duration") or DURATION_S
         source = {
             "kind": KIND, "path": str(session.resolve()), "action_logs": str(logs.resolve()), "cameras": view.cameras, "stack": stack,
+            "source": reader.header.source,
         }  # fmt: skip
         sha = hashlib.sha256(b"".join(log.path.read_bytes() for log in found)).hexdigest()
         begin_ns = episodes[0].first_t_ns
