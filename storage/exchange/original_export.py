@@ -97,7 +97,6 @@ class _Folder:
         self._events = 0
         self._next = first.step
         self._first_ns = self._last_ns = first.frame.envelope.t_ns
-        self._shard: Any = None
 
     def goes_on_with(self, step: Step) -> bool:
         """Whether this step follows the last one here, whose action led to it."""
@@ -123,21 +122,14 @@ class _Folder:
             self._next = step.step + 1
 
     def _event(self, kind: str, data: dict[str, Any], t_ns: int, own: OwnSeen | OwnTaken) -> None:
-        if self._events % SHARD_EVENTS == 0:
-            self._end_shard()
-            self._shard = (self._path / f"events_shard_{self._events // SHARD_EVENTS:03d}.jsonl").open("w", encoding="utf-8")
         event = {"step": self._events, "type": kind, "data": data, "timestamp": t_ns / 1e9, OWN: msgspec.to_builtins(own)}
-        self._shard.write(json.dumps(event) + "\n")
+        with (self._path / f"events_shard_{self._events // SHARD_EVENTS:03d}.jsonl").open("a", encoding="utf-8") as shard:
+            shard.write(json.dumps(event) + "\n")
         self._events += 1
         self._last_ns = max(self._last_ns, t_ns)
 
-    def _end_shard(self) -> None:
-        if self._shard is not None:
-            self._shard.close()
-
     def close(self) -> None:
         """Write the metadata, as a finished recording has them."""
-        self._end_shard()
         robot = self._robot
         cameras = [one.name for one in robot.cameras]
         meta = {
