@@ -31,6 +31,8 @@ KIND = "original session folders"
 NODE, CAMERA, STACKED = "robot", "front", "stacked"
 TARGET = "secondary_target"
 """Where the second joint stood in an episode: a number of the episode's first step, as `metrics`."""
+MANY_CHOICES = 64
+"""Actions of no more kinds than this are taken for choices where nothing says which there are."""
 NOT_PARAMS = (
     "session_name", "start_time", "end_time", "shard_size", "max_disk_gb", "action_space", "robot_type", "total_shards", "total_steps",
     "combined_episodes", "num_episodes", "episode_index", TARGET,
@@ -109,8 +111,8 @@ def _survey(path: Path, folders: list[Folder], logs: list[ActionLog], episodes_a
                 faults.add(item)
                 continue
             times.append(item.seen.t_ns)
-            if item.taken is not None and not folders[0].choices and item.taken.action not in choices:
-                choices.append(item.taken.action)
+            if item.taken is not None and not (folder.own or folder.choices):
+                _add_choice(choices, item.taken.action, folder)
         own = times[before:]
         count += len(own)
         back += sum(b <= a for a, b in pairwise(own))
@@ -134,6 +136,14 @@ def _survey(path: Path, folders: list[Folder], logs: list[ActionLog], episodes_a
         rate_from="given" if fps else "as exported" if exported else "its own times", first_ns=max(0, times[0]), choices=choices,
         faults=faults, notes=notes.lines(), joins=joins, sha256=sha.hexdigest(),
     )  # fmt: skip
+
+
+def _add_choice(choices: list[Action], action: Action, folder: Folder) -> None:
+    """Of a folder that does not say which actions there are. Raises ImportProblem when they are no choices."""
+    if action not in choices:
+        choices.append(action)
+    if len(choices) > MANY_CHOICES:
+        raise ImportProblem(f"{folder.path / META} has no action_space, and the actions are of more than {MANY_CHOICES} kinds")
 
 
 def _remarks(folder: Folder, observations: int) -> Iterator[str]:

@@ -82,19 +82,15 @@ class _Video:
     """A file in which every picture has its own time, in milliseconds."""
 
     def __init__(self, path: Path, film: Film, period_ms: float) -> None:
-        from storage.errors import MissingPackage
-
-        try:
-            import av
-        except ImportError:
-            raise MissingPackage("video needs PyAV: python -m pip install -c constraints.txt -e '.[export]'") from None
         from fractions import Fraction
 
-        self._av = av
+        from storage.exchange.lerobot.video import pyav
+
+        self._av = pyav()
         self._period_ms = max(1, round(period_ms))
         self._at = -self._period_ms
         self._before_ms: int | None = None
-        self._file = av.open(str(path), "w", format="mp4")
+        self._file = self._av.open(str(path), "w", format="mp4")
         self._stream: Any = self._file.add_stream(
             "libx264", rate=round(1000 / self._period_ms) or 1, options={"crf": "18", "preset": "veryfast"}
         )
