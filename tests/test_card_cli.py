@@ -6,7 +6,6 @@ import yaml
 from click.testing import CliRunner, Result
 
 from protocol import messages as m
-from storage.content_hash import ContentHash
 from storage.header import change_header
 from storage.reader import SessionReader
 from storage.writer import SessionWriter
@@ -63,15 +62,7 @@ def call(*arguments: str) -> Result:
     return result
 
 
-def content(path) -> str:
-    hashed = ContentHash()
-    with SessionReader(path) as reader:
-        for event in reader.numbered():
-            hashed.add(event)
-    return hashed.hexdigest()
-
-
-def test_card(root, tmp_path):
+def test_card(root, tmp_path, content):
     result = call("card", "walk")
     assert result.exit_code == 0, result.stderr
     text = (tmp_path / "card-walk" / "README.md").read_text()
@@ -121,7 +112,7 @@ def test_card_is_read_by_the_hub(root, tmp_path):
     assert "| this one | 1 | 7 | 8 | 1 |" in read.text and "- source before: kind a tub" in read.text
 
 
-def test_the_content_hash_knows_content_and_nothing_else(root):
+def test_the_content_hash_knows_content_and_nothing_else(root, content):
     with SessionReader(root / "walk") as reader, SessionWriter.create(root / "copy", codec="raw", map_bytes=1 << 20) as writer:
         for event in reader.numbered():
             writer.append(event.message)

@@ -15,10 +15,8 @@ from click.testing import CliRunner, Result
 from rich.progress import Progress
 
 from protocol import messages as m
-from storage.content_hash import ContentHash
 from storage.exchange.mcap import exporting
 from storage.header import read_header
-from storage.reader import SessionReader
 from storage.verify import check
 from storage.writer import SessionWriter
 from toddle.sessions.command import sessions
@@ -33,14 +31,6 @@ def call(*arguments: object) -> Result:
     result = CliRunner().invoke(sessions, list(map(str, arguments)))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
-
-
-def content(path: Path) -> str:
-    hashed = ContentHash()
-    with SessionReader(path) as reader:
-        for event in reader.numbered():
-            hashed.add(event)
-    return hashed.hexdigest()
 
 
 @pytest.fixture
@@ -116,7 +106,7 @@ def test_faults_are_refused_by_place_or_left_out_and_listed(root, tmp_path, kind
 
 
 @pytest.mark.parametrize("kind", IMPORTS)
-def test_ctrl_c_leaves_a_session_and_the_same_command_goes_on(root, tmp_path, kind, monkeypatch):
+def test_ctrl_c_leaves_a_session_and_the_same_command_goes_on(root, tmp_path, kind, monkeypatch, content):
     words, _ = broken(kind, tmp_path)
     heard: list[tuple[int, int]] = []
     interrupt_at: list[int] = []

@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from storage.content_hash import ContentHash
 from storage.errors import StorageError
 from storage.exchange.tub_import import import_tub
 from storage.reader import SessionReader
-from storage.views import open_session
 from toddle.sessions.command import sessions
 
 JUMPS = [151, 514, 516, 527, 651, 666]
@@ -50,14 +48,6 @@ def long_tub(tmp_path, recordings):
             file.write(json.dumps({**lines[index % 1000], "_index": index, "cam/image_array": image}) + "\n")
     (tub / "manifest.json").write_text(json.dumps({"paths": ["catalog_0.catalog"]}))
     return tub
-
-
-def content(path: Path) -> str:
-    hashed = ContentHash()
-    with open_session(path) as reader:
-        for event in reader.numbered():
-            hashed.add(event)
-    return hashed.hexdigest()
 
 
 def events_of(session: Path) -> int:
@@ -105,7 +95,7 @@ def test_an_import_that_is_stopped_is_a_session_and_goes_on(long_tub, tmp_path, 
         assert reader.header.source["complete"] is True and reader.info().gaps == []
 
 
-def test_the_recorded_tub_checks_and_exports(root, tmp_path, monkeypatch):
+def test_the_recorded_tub_checks_and_exports(root, tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TODDLE_SESSIONS", str(root))
     assert call("check", "car").stdout.startswith("car: fit; 993 steps to learn from")

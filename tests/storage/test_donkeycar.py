@@ -381,7 +381,7 @@ def test_a_tub_has_one_camera_and_the_actions_of_a_car(drive, session, tmp_path)
 
 
 def test_donkeycar_reads_an_exported_tub(imported, tmp_path):
-    pytest.importorskip("donkeycar.parts.tub_v2")
+    pytest.importorskip("donkeycar", reason="donkeycar is not installed")
     export_tub(imported[1], tmp_path / "tub")
     code = "import json, sys; from donkeycar.parts.tub_v2 import Tub; print(json.dumps(list(Tub(sys.argv[1], read_only=True))))"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "tub")], capture_output=True, text=True, check=True)
