@@ -1,10 +1,10 @@
 """Writes a recording of another system as a session, message for message as a live run would have recorded it.
 
-    with intake(target, source, run="3f2a", strict=True) as taking:
+    with intake(target, source, run="3f2a", begin_ns=0, strict=True) as taking:
         for item in items:                                  # all of them, in an order that never changes
             image = taking.picture(item.where, item.read)
             if image is not None:
-                taking.frame(...)
+                taking.send(Frame(), item.t_ns, item.step, {"image/front": image})
 
 What was interrupted goes on where it ended: every message has its number, those that are there are not
 written again, and their pictures are not read again. What is left out is a log message in the session, in
@@ -63,7 +63,7 @@ class Intake:
     def picture(self, where: str, read: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
         """[H, W, 3] as `read` gives it, all of one size; None when it is left out: ValueError of `read` says why.
 
-        Of a frame that is there already an empty one: `frame` does not write it again.
+        Of a frame that is there already a black one: `send` does not write it again.
         """
         before = self.left_out_before(where)
         if before is not None:
