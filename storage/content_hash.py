@@ -1,7 +1,7 @@
 """One number for what a session holds, however it is stored: codec, segments, name and place play no part.
 
-SHA-256 over all events in order: for each the length and bytes of its header (msgpack, as on the wire), the names of
-arrays that were left out, and the raw bytes of its arrays.
+SHA-256 over all events in order: for each the length and bytes of its header (msgpack, as on the wire, without the name of
+the session), the names of arrays that were left out, and the raw bytes of its arrays.
 """
 
 import hashlib
@@ -23,7 +23,9 @@ class ContentHash:
         self._sha256 = hashlib.sha256()
 
     def add(self, event: Event) -> None:
-        header, left_out = header_of(event.message), msgspec.msgpack.encode(event.left_out)
+        envelope = msgspec.structs.replace(event.message.envelope, session=None)
+        header = header_of(msgspec.structs.replace(event.message, envelope=envelope))
+        left_out = msgspec.msgpack.encode(event.left_out)
         for part in (header, left_out):
             self._sha256.update(_LENGTH.pack(len(part)))
             self._sha256.update(part)

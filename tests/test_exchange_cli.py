@@ -95,7 +95,7 @@ def test_an_import_that_is_stopped_is_a_session_and_goes_on(long_tub, tmp_path, 
         assert reader.header.source["complete"] is True and reader.info().gaps == []
 
 
-def test_the_recorded_tub_checks_and_exports(root, tmp_path, monkeypatch):
+def test_the_recorded_tub_checks_and_exports(root, tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TODDLE_SESSIONS", str(root))
     assert call("check", "car").stdout.startswith("car: fit; 993 steps to learn from")
@@ -104,6 +104,11 @@ def test_the_recorded_tub_checks_and_exports(root, tmp_path, monkeypatch):
         assert result.exit_code == 0 and result.stdout.splitlines()[0] == f"{wrote}: 1000 frames in 7 episodes"
         again = call("export", name, "car")
         assert again.exit_code == 1 and again.stderr == f"Error: {wrote} exists: delete it, or choose another place\n"
+    assert call("export", "mcap", "car", "--images", "png").stdout.startswith(
+        "car.mcap: 1000 frames in 7 episodes\n  note      3015 messages on 5 topics"
+    )
+    assert call("import", "mcap", "car.mcap", "--name", "m").stdout == "m: 1000 frames in 7 episodes at 20 Hz (as it was recorded)\n"
+    assert content(root / "m") == content(root / "car")
     errors = []
     for name, wrote in (("donkeycar", "car-tub"), ("original", "car-original")):
         assert (
@@ -150,6 +155,28 @@ def test_a_video_shows_each_step_as_long_as_it_took(root, tmp_path):
         assert not np.array_equal(frames[0].to_ndarray(format="rgb24")[360:], frames[60].to_ndarray(format="rgb24")[360:])
     assert "no frames in episode 9" in call("export", "mp4", "car", "--root", root, "--episode", 9, "--out", tmp_path / "e9.mp4").stderr
     assert [path.name for path in tmp_path.iterdir()] == ["e4.mp4"]
+
+
+def test_mcap_of_a_split_and_bad_arguments(root, tmp_path, monkeypatch):
+    pytest.importorskip("mcap")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TODDLE_SESSIONS", str(root))
+    assert call("split", "car", "--by", "episode", "--validate", "3", "--as", "part").exit_code == 0
+    result = call("export", "mcap", "part_validate_11", "--out", "part.mcap")
+    assert result.exit_code == 0, result.stderr
+    assert call("import", "mcap", "part.mcap", "--name", "b").stdout.startswith("b: 11 frames in 1 episodes")
+    for arguments, words in (
+        (("export", "mcap", "part_validate_11", "--out", "part.mcap"), "Error: part.mcap exists"),
+        (("export", "npz", "car", "--out", ""), "Error: . exists"),
+        (("import", "mcap", "part.mcap", "--name", "b"), "b exists: choose another name"),
+        (("import", "mcap", "part.mcap", "--name", "c", "--action", "/x"), "part.mcap was a session: it comes back as it was"),
+        (("import", "mcap", "none.mcap", "--name", "c"), "Error: none.mcap cannot be read"),
+        (("import", "original", "part.mcap", "--name", "c", "--fps", "0"), "part.mcap is no session of the original system"),
+        (("import", "donkeycar", "part.mcap", "--name", "c", "--fps", "nan"), "part.mcap is not a Donkeycar tub"),
+    ):
+        result = call(*arguments)
+        assert result.exit_code in (1, 2) and words in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
+    assert call("import", "mcap", "part.mcap", "--name", "c", "--camera", "a-b=/x").exit_code == 2
 
 
 def test_help_of_imports_and_exports():

@@ -14,6 +14,9 @@ from storage.paths import sync_folder
 Tell = Callable[[int, int], None]
 """Called between two steps with those done and all: shows progress. May raise KeyboardInterrupt: nothing is half done then."""
 MAX_NOTES = 1000
+MAX_FPS = 10_000
+MAX_REFUSED = 20
+"""Lines of an error; all others are counted."""
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,22 +72,60 @@ class Notes:
         return self._lines + ([f"and {self._more} more of this kind"] if self._more else [])
 
 
+class LeftOut:
+    """What cannot be taken of `path`: all is counted, the first thousand are kept. With `strict` the first one is an error."""
+
+    def __init__(self, path: object, *, strict: bool = False, kind: type[ImportProblem | ExportProblem] = ImportProblem) -> None:
+        self.count = 0
+        self._path = path
+        self._strict = strict
+        self._kind = kind
+        self._kept: list[Skipped] = []
+
+    def add(self, bad: Skipped) -> None:
+        """Raises ImportProblem, or what `kind` says, where everything is wanted."""
+        self.count += 1
+        if len(self._kept) < MAX_NOTES:
+            self._kept.append(bad)
+        if self._strict:
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Raise the error of all, a line each, if there are any."""
+        if self.count > 1:
+            more = [f"and {self.count - MAX_REFUSED} more"] if self.count > MAX_REFUSED else []
+            lines = "".join(f"\n  {line}" for line in [*self._kept[:MAX_REFUSED], *more])
+            raise self._kind(f"{self._path} has {self.count} faults; --skip-bad takes what is sound and lists the rest{lines}")
+        if self.count:
+            raise self._kind(f"{self._kept[0]}; --skip-bad takes what is sound and lists the rest")
+
+    def told(self) -> list[Skipped]:
+        more = self.count - len(self._kept)
+        return self._kept + ([Skipped(where="and more", why=f"{more} others, which are not listed")] if more else [])
+
+
+def nothing(path: object, left_out: LeftOut) -> ImportProblem:
+    """The error of an import of which nothing is left."""
+    return ImportProblem(f"{path} has nothing to import" + "".join(f": {bad}" for bad in left_out.told()[:1]))
+
+
+def checked_fps(fps: float | None) -> float | None:
+    """As it was given. Raises ImportProblem when it is no rate."""
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise ImportProblem(f"{fps:g} frames per second cannot be: give --fps more than 0, at most {MAX_FPS}")
+    return fps
+
+
 def quiet(done: int, total: int) -> None:
     """Tells nobody."""
-
-
-def refused(skipped: list[Skipped], kind: type[ImportProblem | ExportProblem] = ImportProblem) -> ImportProblem | ExportProblem:
-    """The error of a strict import or export that met these."""
-    more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-    return kind(f"{skipped[0]}{more}; --skip-bad takes the rest and lists what was left out")
 
 
 @contextmanager
 def appearing(target: Path) -> Iterator[Path]:
     """The path to write a file or folder at, not there yet; at the end it becomes `target`, or nothing is left. Raises ExportProblem."""
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
     if target.exists():
         raise ExportProblem(f"{target} exists: delete it, or choose another place")
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part

@@ -22,7 +22,8 @@ from storage.errors import EventNotFound, ImportProblem
 from storage.exchange.actionlog import STAY, ActionLog, read_logs
 from storage.exchange.common import ImportReport, Tell, quiet
 from storage.exchange.images import resized
-from storage.exchange.intake import Intake, check_target, intake
+from storage.exchange.imported import check_target
+from storage.exchange.intake import Intake, intake
 from storage.exchange.original_export import SIDE
 from storage.exchange.original_import import NODE, STACKED, TARGET
 from storage.exchange.steps import marks, robot_of
@@ -59,6 +60,7 @@ def import_decisions(
         duration_s = found[0].number("action_duration") or DURATION_S
         source = {
             "kind": KIND, "path": str(session.resolve()), "action_logs": str(logs.resolve()), "cameras": view.cameras, "stack": stack,
+            "source": reader.header.source,
         }  # fmt: skip
         sha = hashlib.sha256(b"".join(log.path.read_bytes() for log in found)).hexdigest()
         begin_ns = episodes[0].first_t_ns

@@ -1,34 +1,30 @@
 """Writes a recording of another system as a session, message for message as a live run would have recorded it.
 
-    with intake(target, source, run="3f2a", strict=True) as taking:
+    with intake(target, source, run="3f2a", begin_ns=0, strict=True) as taking:
         for item in items:                                  # all of them, in an order that never changes
             image = taking.picture(item.where, item.read)
             if image is not None:
-                taking.frame(...)
+                taking.send(Frame(), item.t_ns, item.step, {"image/front": image})
 
 What was interrupted goes on where it ended: every message has its number, those that are there are not
 written again, and their pictures are not read again. What is left out is a log message in the session, in
 its place; so a session that was killed in the middle knows it too.
 """
 
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.clock import NS_PER_S
 from protocol.messages import ActionTaken, Array, Body, Envelope, EpisodeMark, Frame, LogRecord, Message, Metrics, Robot
-from storage.errors import ImportProblem, SessionExists
-from storage.exchange.common import ImportReport, Notes, Skipped, refused
+from storage.exchange.common import ImportReport, LeftOut, Notes, Skipped, nothing
+from storage.exchange.imported import imported
 from storage.exchange.steps import MarkRow
-from storage.header import change_header, read_header
-from storage.paths import HEADER_FILE
 from storage.reader import SessionReader
 from storage.writer import SessionWriter
 
@@ -38,45 +34,42 @@ LEFT_OUT = "left out "
 TOPICS: dict[type[Body], str] = {
     Robot: "robot", Frame: "frame", ActionTaken: "action", EpisodeMark: "episode", Metrics: "metrics", LogRecord: "log",
 }  # fmt: skip
-MAX_LISTED = 1000  # of what was left out in session.json; the log messages are all
 
 
 class Intake:
     """Numbers, times and writes the messages. Made by `intake`."""
 
-    def __init__(self, writer: SessionWriter, run: str, strict: bool, begin_ns: int, left_out_before: deque[str]) -> None:
+    def __init__(self, writer: SessionWriter, run: str, begin_ns: int, left_out: LeftOut, before: deque[str], notes: Notes) -> None:
         self.frames = 0
         self.episodes = 0
         """Those that ended."""
         self.episode = 0
         """The number of the one that stands, or comes next."""
-        self.skipped: list[Skipped] = []
-        self.notes = Notes()
+        self.notes = notes
         self.period_ns = NS_PER_S
         """How far apart two frames stand whose times say nothing."""
         self._writer = writer
         self._run = run
-        self._strict = strict
-        self._before = left_out_before
+        self._left_out = left_out
+        self._before = before
         self._seq: dict[str, int] = {}
         self._shape: tuple[int, ...] | None = None
         self._node = "robot"
         self._t_ns = begin_ns
         self._mono_ns = 0
-        self.resumed_at = self._writer.last_seq(f"frame/{self._there_as()}", run) + 1
-
-    def _there_as(self) -> str:
-        return self._writer.robot.robot if self._writer.robot else self._node
+        node = writer.robot.robot if writer.robot else self._node
+        self.resumed_at = writer.last_seq(f"frame/{node}", run) + 1
 
     def picture(self, where: str, read: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
         """[H, W, 3] as `read` gives it, all of one size; None when it is left out: ValueError of `read` says why.
 
-        Of a frame that is there already an empty one: `frame` does not write it again.
+        Of a frame that is there already a black one: `send` does not write it again.
         """
-        if self._before and self._before[0].startswith(f"{LEFT_OUT}{where}: "):
-            self.leave_out(Skipped(where=where, why=self._before[0].removeprefix(f"{LEFT_OUT}{where}: ")))
+        before = self.left_out_before(where)
+        if before is not None:
+            self.leave_out(Skipped(where=where, why=before))
             return None
-        if self.frames < self.resumed_at:
+        if self.there:
             return np.zeros(self._shape_there(), np.uint8)
         try:
             image = read()
@@ -108,9 +101,7 @@ class Intake:
 
     def leave_out(self, bad: Skipped) -> None:
         """List what is not imported, in the session too. Raises ImportProblem when everything is wanted."""
-        if self._strict:
-            raise refused([bad])
-        self.skipped.append(bad)
+        self._left_out.add(bad)
         text = f"{LEFT_OUT}{bad}"
         if self._before and self._before[0] == text:
             self._before.popleft()
@@ -175,57 +166,24 @@ class Intake:
     def report(self, rate_hz: float, rate_from: str) -> ImportReport:
         return ImportReport(
             session=self._writer.name, episodes=self.episodes, frames=self.frames, rate_hz=rate_hz, rate_from=rate_from,
-            skipped=self.skipped, notes=self.notes.lines(), resumed_at=self.resumed_at,
+            skipped=self._left_out.told(), notes=self.notes.lines(), resumed_at=self.resumed_at,
         )  # fmt: skip
 
 
 @contextmanager
 def intake(target: Path, source: dict[str, Any], *, run: str, begin_ns: int, strict: bool) -> Iterator[Intake]:
-    """Begin the session at `target`, or go on with it where an import of the same `source` was interrupted.
-
-    `source` says what is imported and how; with `run` it tells two imports apart. Times count from `begin_ns`. Raises SessionExists,
-    ImportProblem: what this import began is gone then. Whatever else ends it leaves a valid session.
-    """
-    source = msgspec.json.decode(msgspec.json.encode({**source, "run": run}))
-    fresh = not target.exists()
-    left_out = deque() if fresh else _left_out_before(target, source)
-    try:
-        with SessionWriter.create(
-            target, name=target.name, source={**source, "complete": False}, commit_events=300, resume=not fresh
-        ) as writer:
-            taking = Intake(writer, run, strict, begin_ns, left_out)
-            yield taking
-            if not taking.frames:
-                why = f": {taking.skipped[0]}" if taking.skipped else ""
-                raise ImportProblem(f"{source.get('path')} has nothing to import{why}")
-    except ImportProblem:
-        if fresh:
-            shutil.rmtree(target, ignore_errors=True)
-        raise
-    told = {
-        "left_out": [str(bad) for bad in taking.skipped[:MAX_LISTED]],
-        "left_out_count": len(taking.skipped),
-        "notes": taking.notes.lines(),
-    }
-    change_header(target, source={**source, "complete": True, **{key: value for key, value in told.items() if value}})
+    """The intake of a session that is begun or gone on with, see `imported`. `run` tells contents apart; times count from `begin_ns`."""
+    left_out, before, notes = LeftOut(source["path"], strict=strict), _left_out_before(target), Notes()
+    with imported(target, {**source, "run": run}, left_out, notes) as writer:
+        taking = Intake(writer, run, begin_ns, left_out, before, notes)
+        yield taking
+        if not taking.frames:
+            raise nothing(source["path"], left_out)
 
 
-def check_target(target: Path, kind: str) -> dict[str, Any]:
-    """The source of an import of this kind that was interrupted at `target`; {} where nothing is. Raises SessionExists."""
-    there = read_header(target).source if (target / HEADER_FILE).is_file() else {}
-    if target.exists() and (there.get("complete", True) or there.get("kind") != kind):
-        raise SessionExists(f"{target} exists: choose another name, or delete it with `toddle sessions delete {target.name} --yes`")
-    return there
-
-
-def _left_out_before(target: Path, source: dict[str, Any]) -> deque[str]:
-    """What an interrupted import of `source` left out so far, in order. Raises SessionExists when there is none."""
-    there = check_target(target, source["kind"])
-    differ = [key for key, value in source.items() if there.get(key) != value]
-    if differ:
-        raise SessionExists(
-            f"{target} is an import that was interrupted, of something else ({', '.join(differ)} differ): give what was given then, "
-            f"or delete it with `toddle sessions delete {target.name} --yes`"
-        )
+def _left_out_before(target: Path) -> deque[str]:
+    """What an import that was interrupted left out so far, in order."""
+    if not target.exists():
+        return deque()
     with SessionReader(target) as reader:
         return deque(message.body.text for message in reader.topic_messages("log") if message.envelope.source == IMPORTER)

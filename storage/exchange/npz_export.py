@@ -8,7 +8,6 @@ Pictures go to the file one by one; of an episode only its numbers are held.
 """
 
 import zipfile
-from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 
 from protocol.messages import Robot
 from storage.errors import ExportProblem
-from storage.exchange.common import ExportReport, Notes, Skipped, Tell, appearing, quiet, refused
-from storage.exchange.steps import Step, bad_action, frames_of, robot_of, steps
+from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearing, quiet
+from storage.exchange.steps import Step, bad_action, robot_of, steps
 from storage.views import open_session
 
 MAIN, WRIST, DEPTH = "overhead_cam", "wrist", "_depth"
@@ -31,26 +30,22 @@ def export_npz(session: Path, target: Path, *, task: str = "", strict: bool = Tr
     Steps without an action or a picture have no row: they are told. Actions that are no numbers are refused when
     `strict`, else left out. Raises ExportProblem; nothing is left at `target` then.
     """
-    notes, skipped = Notes(), list[Skipped]()
+    notes, left_out = Notes(), LeftOut(session, strict=strict, kind=ExportProblem)
     count = episodes = 0
     with open_session(session) as reader, appearing(target) as part:
-        robot, total = robot_of(reader), frames_of(reader)
+        robot = robot_of(reader)
         main, wrist = choose_cameras(robot)
         if not wrist:
             notes.add("no camera is called wrist: there is no observation/wrist_image")
         part.mkdir(parents=True)
-        shown = _told(steps(reader, notes), tell, total)
-        for episode, group in groupby(shown, key=lambda step: step.episode):
+        for episode, group in groupby(steps(reader, notes, tell), key=lambda step: step.episode):
             file = _Episode(part / f"episode_{episode:06d}.npz", robot, main, wrist, task)
             with file:
                 for step in group:
                     if why := _unfit(step, main, wrist):
                         notes.add(f"{step.where} {why}: it has no row")
                     elif bad := bad_action(step):
-                        where, _, why = bad.partition(": ")
-                        skipped.append(Skipped(where=where, why=why))
-                        if strict:
-                            raise refused(skipped, ExportProblem)
+                        left_out.add(bad)
                     else:
                         if file.rows and step.step != file.rows[-1][0] + 1:
                             notes.add(f"{step.where}: the row before it is step {file.rows[-1][0]}, no neighbour")
@@ -59,7 +54,7 @@ def export_npz(session: Path, target: Path, *, task: str = "", strict: bool = Tr
             episodes += bool(file.rows)
         if not count:
             raise ExportProblem(f"session {reader.header.name} has no step with a picture and an action: nothing to export")
-    return ExportReport(path=str(target), episodes=episodes, frames=count, skipped=skipped, notes=notes.lines())
+    return ExportReport(path=str(target), episodes=episodes, frames=count, skipped=left_out.told(), notes=notes.lines())
 
 
 def choose_cameras(robot: Robot) -> tuple[str, str]:
@@ -70,12 +65,6 @@ def choose_cameras(robot: Robot) -> tuple[str, str]:
     if not others:
         raise ExportProblem("this robot has no camera: there is no observation/image to write")
     return (MAIN if MAIN in others else others[0]), wrist if others[0] != wrist else ""
-
-
-def _told(all_steps: Iterator[Step], tell: Tell, total: int) -> Iterator[Step]:
-    for done, step in enumerate(all_steps):
-        tell(done, total)
-        yield step
 
 
 def _unfit(step: Step, main: str, wrist: str) -> str:

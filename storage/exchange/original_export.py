@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from protocol.messages import Action, Metrics, Robot
 from storage.errors import ExportProblem
-from storage.exchange.common import ExportReport, Notes, Skipped, Tell, appearing, quiet, refused
+from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearing, quiet
 from storage.exchange.images import resized, write_jpeg
 from storage.exchange.original import META, OWN, OwnFolder, OwnSeen, OwnTaken
 from storage.exchange.original_import import TARGET
-from storage.exchange.steps import MarkRow, Step, bad_action, frames_of, marks, robot_of, steps
+from storage.exchange.steps import MarkRow, Step, bad_action, marks, robot_of, steps
 from storage.reader import SessionReader
 from storage.views import open_session
 
@@ -35,17 +35,16 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
     Actions that are no numbers are refused when `strict`, else left out. Raises ExportProblem; nothing is
     left at `target` then.
     """
-    notes, skipped, count = Notes(), list[Skipped](), 0
+    notes, left_out, count = Notes(), LeftOut(session, strict=strict, kind=ExportProblem), 0
     episodes: set[int] = set()
     with open_session(session) as reader, appearing(target) as part:
-        robot, total = robot_of(reader), frames_of(reader)
+        robot = robot_of(reader)
         if not robot.actions.discrete:
             notes.add("continuous actions: the original system chooses from a list, and action_space is empty")
         rows, targets = marks(reader), secondary_targets(reader)
         part.mkdir(parents=True)
         folder: _Folder | None = None
-        for done, step in enumerate(steps(reader, notes)):
-            tell(done, total)
+        for step in steps(reader, notes, tell):
             if not step.images:
                 notes.add(f"{step.where} has no picture: it is left out")
                 continue
@@ -56,10 +55,7 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
                 folder = _Folder(part, reader.header.name, robot, step, further, rows.get(step.episode, []), targets.get(step.episode))
             action: Action | None = step.taken.action if step.taken else None
             if bad := bad_action(step):
-                where, _, why = bad.partition(": ")
-                skipped.append(Skipped(where=where, why=why))
-                if strict:
-                    raise refused(skipped, ExportProblem)
+                left_out.add(bad)
                 action = None
             folder.add(step, action)
             episodes.add(step.episode)
@@ -67,7 +63,7 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
         if folder is None:
             raise ExportProblem(f"session {reader.header.name} has no step with a picture: nothing to export")
         folder.close()
-    return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=skipped, notes=notes.lines())
+    return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=left_out.told(), notes=notes.lines())
 
 
 def secondary_targets(reader: SessionReader) -> dict[int, float]:
@@ -101,7 +97,6 @@ class _Folder:
         self._events = 0
         self._next = first.step
         self._first_ns = self._last_ns = first.frame.envelope.t_ns
-        self._shard: Any = None
 
     def goes_on_with(self, step: Step) -> bool:
         """Whether this step follows the last one here, whose action led to it."""
@@ -127,21 +122,14 @@ class _Folder:
             self._next = step.step + 1
 
     def _event(self, kind: str, data: dict[str, Any], t_ns: int, own: OwnSeen | OwnTaken) -> None:
-        if self._events % SHARD_EVENTS == 0:
-            self._end_shard()
-            self._shard = (self._path / f"events_shard_{self._events // SHARD_EVENTS:03d}.jsonl").open("w", encoding="utf-8")
         event = {"step": self._events, "type": kind, "data": data, "timestamp": t_ns / 1e9, OWN: msgspec.to_builtins(own)}
-        self._shard.write(json.dumps(event) + "\n")
+        with (self._path / f"events_shard_{self._events // SHARD_EVENTS:03d}.jsonl").open("a", encoding="utf-8") as shard:
+            shard.write(json.dumps(event) + "\n")
         self._events += 1
         self._last_ns = max(self._last_ns, t_ns)
 
-    def _end_shard(self) -> None:
-        if self._shard is not None:
-            self._shard.close()
-
     def close(self) -> None:
         """Write the metadata, as a finished recording has them."""
-        self._end_shard()
         robot = self._robot
         cameras = [one.name for one in robot.cameras]
         meta = {

@@ -19,9 +19,10 @@ from protocol.clock import NS_PER_S
 from protocol.messages import Action, ActionSpaceInfo, ActionTaken, Array, CameraInfo, Frame, Metrics, Robot
 from storage.errors import ImportProblem
 from storage.exchange.actionlog import ActionLog, read_logs
-from storage.exchange.common import ImportReport, Notes, Skipped, Tell, quiet, refused
+from storage.exchange.common import ImportReport, LeftOut, Notes, Skipped, Tell, checked_fps, nothing, quiet
 from storage.exchange.images import read_image
-from storage.exchange.intake import Intake, check_target, intake
+from storage.exchange.imported import check_target
+from storage.exchange.intake import Intake, intake
 from storage.exchange.joins import find_joins
 from storage.exchange.original import EARLIEST_S, META, Folder, Move, find_folders, moves, rate_hz, read_folder
 from storage.exchange.steps import MarkRow
@@ -30,6 +31,8 @@ KIND = "original session folders"
 NODE, CAMERA, STACKED = "robot", "front", "stacked"
 TARGET = "secondary_target"
 """Where the second joint stood in an episode: a number of the episode's first step, as `metrics`."""
+MANY_CHOICES = 64
+"""Actions of no more kinds than this are taken for choices where nothing says which there are."""
 NOT_PARAMS = (
     "session_name", "start_time", "end_time", "shard_size", "max_disk_gb", "action_space", "robot_type", "total_shards", "total_steps",
     "combined_episodes", "num_episodes", "episode_index", TARGET,
@@ -44,7 +47,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     rate_from: str
     first_ns: int
     choices: list[Action]
-    faults: list[Skipped]
+    faults: LeftOut
     notes: list[str]
     joins: list[set[int]]
     sha256: str
@@ -65,9 +68,9 @@ def import_original(
     if episodes_at and len(folders) > 1:
         raise ImportProblem(f"--episodes-at counts the observations of one folder, and {path} has {len(folders)}")
     logs = read_logs(action_logs) if action_logs else []
-    found = _survey(folders, logs, episodes_at, fps)
-    if strict and found.faults:
-        raise refused(found.faults)
+    found = _survey(path, folders, logs, episodes_at, checked_fps(fps), tell)
+    if strict:
+        found.faults.refuse()
     source = {
         "kind": KIND, "path": str(path.resolve()), "folders": len(folders), "observations": found.observations, "rate_hz": found.rate_hz,
         "times": found.rate_from, "episodes_at": sorted(set(episodes_at)), "action_logs": str(action_logs.resolve()) if action_logs else "",
@@ -91,9 +94,9 @@ def import_original(
         return taking.report(found.rate_hz, found.rate_from)
 
 
-def _survey(folders: list[Folder], logs: list[ActionLog], episodes_at: Sequence[int], fps: float | None) -> Survey:
+def _survey(path: Path, folders: list[Folder], logs: list[ActionLog], episodes_at: Sequence[int], fps: float | None, tell: Tell) -> Survey:
     """Go through all events once. Raises ImportProblem when the folders are not of one robot, or joins cannot be told."""
-    times, faults, notes = array("q"), list[Skipped](), Notes()
+    times, faults, notes = array("q"), LeftOut(path), Notes()
     choices: list[Action] = list(folders[0].choices)
     joins, sha = [], hashlib.sha256()
     count, back = 0, 0
@@ -103,12 +106,13 @@ def _survey(folders: list[Folder], logs: list[ActionLog], episodes_at: Sequence[
             raise ImportProblem(f"{folder.path} is of another robot than {folders[0].path}: import them one by one")
         before = len(times)
         for item in moves(folder):
+            tell(0, 1)
             if isinstance(item, Skipped):
-                faults.append(item)
+                faults.add(item)
                 continue
             times.append(item.seen.t_ns)
-            if item.taken is not None and not folders[0].choices and item.taken.action not in choices:
-                choices.append(item.taken.action)
+            if item.taken is not None and not (folder.own or folder.choices):
+                _add_choice(choices, item.taken.action, folder)
         own = times[before:]
         count += len(own)
         back += sum(b <= a for a, b in pairwise(own))
@@ -119,7 +123,7 @@ def _survey(folders: list[Folder], logs: list[ActionLog], episodes_at: Sequence[
         for shard in [folder.path / META, *sorted(folder.path.glob("events_shard_*.jsonl"))]:
             sha.update(shard.read_bytes())
     if not count:
-        raise ImportProblem(f"{folders[0].path} has no observation to import{f': {faults[0]}' if faults else ''}")
+        raise nothing(path, faults)
     exported = folders[0].own.robot.rate_hz if folders[0].own else None
     if times[0] < EARLIEST_S * NS_PER_S:
         notes.add("times count from 0: they were made, not measured")
@@ -132,6 +136,14 @@ def _survey(folders: list[Folder], logs: list[ActionLog], episodes_at: Sequence[
         rate_from="given" if fps else "as exported" if exported else "its own times", first_ns=max(0, times[0]), choices=choices,
         faults=faults, notes=notes.lines(), joins=joins, sha256=sha.hexdigest(),
     )  # fmt: skip
+
+
+def _add_choice(choices: list[Action], action: Action, folder: Folder) -> None:
+    """Of a folder that does not say which actions there are. Raises ImportProblem when they are no choices."""
+    if action not in choices:
+        choices.append(action)
+    if len(choices) > MANY_CHOICES:
+        raise ImportProblem(f"{folder.path / META} has no action_space, and the actions are of more than {MANY_CHOICES} kinds")
 
 
 def _remarks(folder: Folder, observations: int) -> Iterator[str]:

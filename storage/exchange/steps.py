@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from protocol.messages import ActionTaken, EpisodeMark, Frame, Message, Robot
 from storage.errors import ExportProblem
-from storage.exchange.common import Notes
+from storage.exchange.common import Notes, Skipped, Tell, quiet
 from storage.reader import SessionReader
 from storage.record import Event
 
@@ -66,17 +66,18 @@ def robot_of(reader: SessionReader) -> Robot:
     return reader.robot
 
 
-def frames_of(reader: SessionReader) -> int:
-    """How many frames the session has, shown again or not."""
-    return sum(row.frames for row in reader.episodes())
-
-
-def steps(reader: SessionReader, notes: Notes | None = None) -> Iterator[Step]:
+def steps(reader: SessionReader, notes: Notes | None = None, tell: Tell = quiet) -> Iterator[Step]:
     """Every step of the robot that has a frame, in order; a step that is shown again counts once, as it was first.
 
-    What belongs to no step or lacks its frame goes to `notes`.
+    What belongs to no step or lacks its frame goes to `notes`. `tell` hears how many steps went by, of at most how many.
     """
-    notes = notes or Notes()
+    total = sum(row.frames for row in reader.episodes())
+    for done, step in enumerate(_steps(reader, notes or Notes())):
+        tell(done, total)
+        yield step
+
+
+def _steps(reader: SessionReader, notes: Notes) -> Iterator[Step]:
     name, node = reader.header.name, robot_of(reader).robot
     frame: Event | None = None
     action: Message | None = None
@@ -127,8 +128,8 @@ def marks(reader: SessionReader) -> dict[int, list[MarkRow]]:
     return found
 
 
-def bad_action(step: Step) -> str:
-    """What is wrong with the action's numbers; "" when nothing is."""
+def bad_action(step: Step) -> Skipped | None:
+    """What is wrong with the action's numbers; None when nothing is."""
     action = step.taken.action if step.taken else {}
     wrong = [f"{name} is {value}" for name, value in action.items() if not np.isfinite(value)]
-    return f"{step.where}: {', '.join(wrong)}" if wrong else ""
+    return Skipped(where=step.where, why=", ".join(wrong)) if wrong else None

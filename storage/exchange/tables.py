@@ -10,7 +10,7 @@ from typing import Any
 from protocol.clock import NS_PER_S
 from protocol.messages import Metrics, Robot
 from storage.exchange.common import ExportReport, Notes, Tell, appearing, quiet
-from storage.exchange.steps import Step, frames_of, marks, robot_of, steps
+from storage.exchange.steps import Step, marks, robot_of, steps
 from storage.reader import SessionReader
 from storage.views import open_session
 
@@ -24,15 +24,14 @@ def export_csv(session: Path, target: Path, *, tell: Tell = quiet) -> ExportRepo
     """Write the tables of the session at `session` into the folder `target`. Raises ExportProblem; nothing is left there then."""
     notes, count = Notes(), 0
     with open_session(session) as reader, appearing(target) as part:
-        robot, total = robot_of(reader), frames_of(reader)
+        robot = robot_of(reader)
         part.mkdir(parents=True)
         with _opened(part / "steps.csv") as file:
             table = csv.writer(file, lineterminator="\n")
             actions = [f"action/{name}" for name in robot.actions.names]
             table.writerow([*STEP_COLUMNS, *actions, *ACTION_COLUMNS, *(f"state/{name}" for name in _state_names(robot, reader))])
             episode, first_ns, seen = -1, 0, set[int]()
-            for done, step in enumerate(steps(reader, notes)):
-                tell(done, total)
+            for step in steps(reader, notes, tell):
                 if step.episode != episode:
                     episode, first_ns = step.episode, step.frame.envelope.mono_ns
                     seen.add(episode)

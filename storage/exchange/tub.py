@@ -18,7 +18,7 @@ import msgspec
 
 from protocol.messages import Robot
 from storage.errors import ImportProblem
-from storage.exchange.common import Notes, Skipped, Tell, quiet
+from storage.exchange.common import LeftOut, Notes, Skipped, Tell, quiet
 from storage.exchange.steps import MarkRow
 
 IMAGE, ANGLE, THROTTLE, MODE = "cam/image_array", "user/angle", "user/throttle", "user/mode"
@@ -78,14 +78,14 @@ class Tub(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tub's lines say: `records` of them are to be imported. `rate_hz` is None where times are not those of a camera."""
+    """What a tub's lines say: `records` of them are to be imported. `rate_hz` is None where their times say nothing."""
 
     records: int
     first: int
     last: int
     rate_hz: float | None
     first_t_ns: int
-    faults: list[Skipped]
+    faults: LeftOut
     notes: list[str]
     reverse: bool
     own: bool
@@ -121,14 +121,14 @@ def read_manifest(path: Path) -> Tub:
 
 def survey(tub: Tub, tell: Tell = quiet) -> Survey:
     """Go through every line of the tub. Raises nothing: what is wrong is in `faults` and `notes`."""
-    times, faults, notes = array("q"), [], Notes()
+    times, faults, notes = array("q"), LeftOut(tub.path), Notes()
     count, outside, untimed, own = 0, 0, 0, True
     first = last = None
     reverse = False
     for item in records(tub):
         tell(0, 1)
         if isinstance(item, Skipped):
-            faults.append(item)
+            faults.add(item)
             continue
         count, first, last = count + 1, item if first is None else first, item
         outside += abs(item.angle) > 1.0 or abs(item.throttle) > 1.0
@@ -157,13 +157,12 @@ def survey(tub: Tub, tell: Tell = quiet) -> Survey:
 
 
 def rate_hz(times_ms: "array[int]") -> float | None:
-    """Frames per second by the tub's own times; None when they cannot be capture times."""
+    """Frames per second by the tub's own times; None when they stand still or go back too often."""
     steps = array("q", (b - a for a, b in pairwise(times_ms)))
     if not steps or sum(step < 0 for step in steps) > max(1, len(steps) // 10):
         return None
     typical = statistics.median(steps)
-    rate = 1000.0 / typical if typical > 0 else math.inf
-    return rate if PLAUSIBLE_HZ[0] <= rate <= PLAUSIBLE_HZ[1] else None
+    return 1000.0 / typical if typical > 0 else None
 
 
 def records(tub: Tub) -> Iterator[TubRecord | Skipped]:

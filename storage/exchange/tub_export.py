@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from protocol.messages import ActionTaken, Robot
 from storage.errors import ExportProblem
-from storage.exchange.common import ExportReport, Notes, Skipped, Tell, appearing, quiet, refused
+from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearing, quiet
 from storage.exchange.images import write_jpeg
-from storage.exchange.steps import MarkRow, Step, bad_action, frames_of, marks, robot_of, steps
+from storage.exchange.steps import MarkRow, Step, bad_action, marks, robot_of, steps
 from storage.exchange.tub import ANGLE, IMAGE, MODE, OWN, THROTTLE, Own
 from storage.views import open_session
 
@@ -35,33 +35,29 @@ def export_tub(session: Path, target: Path, *, camera: str = "", strict: bool = 
     Steps without an action or without a picture have no place in a tub: they are told. Actions that are no
     numbers are refused when `strict`, else left out. Raises ExportProblem; nothing is left at `target` then.
     """
-    notes, skipped, count = Notes(), list[Skipped](), 0
+    notes, left_out, count = Notes(), LeftOut(session, strict=strict, kind=ExportProblem), 0
     episodes: set[int] = set()
     with open_session(session) as reader, appearing(target) as part:
-        robot, total = robot_of(reader), frames_of(reader)
+        robot = robot_of(reader)
         camera = _checked(robot, camera)
         rows = marks(reader)
         if others := [name for name in robot.actions.names if name not in ("angle", "throttle")]:
             notes.add(f"actions that a tub has no place for, not exported: {', '.join(others)}")
         with _Writer(part, robot, camera) as writer:
-            for done, step in enumerate(steps(reader, notes)):
-                tell(done, total)
+            for step in steps(reader, notes, tell):
                 image, taken = step.images.get(camera), step.taken
                 if image is None or taken is None:
                     notes.add(f"{step.where} has no {'picture' if image is None else 'action'}: a tub has no place for it")
                     continue
                 if bad := bad_action(step):
-                    where, _, why = bad.partition(": ")
-                    skipped.append(Skipped(where=where, why=why))
-                    if strict:
-                        raise refused(skipped, ExportProblem)
+                    left_out.add(bad)
                     continue
                 writer.add(step, image, taken, [] if step.episode in episodes else rows.get(step.episode, []))
                 episodes.add(step.episode)
                 count += 1
         if not count:
             raise ExportProblem(f"session {reader.header.name} has no step with a picture and an action: nothing to export")
-    return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=skipped, notes=notes.lines())
+    return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=left_out.told(), notes=notes.lines())
 
 
 def _checked(robot: Robot, camera: str) -> str:

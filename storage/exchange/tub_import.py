@@ -14,11 +14,12 @@ import numpy as np
 from protocol.clock import NS_PER_S
 from protocol.messages import ActionSpaceInfo, ActionTaken, Array, CameraInfo, Frame, Robot
 from storage.errors import ImportProblem
-from storage.exchange.common import ImportReport, Skipped, Tell, quiet, refused
+from storage.exchange.common import ImportReport, Skipped, Tell, checked_fps, quiet
 from storage.exchange.images import read_image
-from storage.exchange.intake import Intake, check_target, intake
+from storage.exchange.imported import check_target
+from storage.exchange.intake import Intake, intake
 from storage.exchange.steps import MarkRow
-from storage.exchange.tub import Own, Survey, Tub, TubRecord, read_manifest, records, survey
+from storage.exchange.tub import PLAUSIBLE_HZ, Own, Survey, Tub, TubRecord, read_manifest, records, survey
 
 KIND = "donkeycar tub"
 CAMERA = "front"
@@ -41,17 +42,17 @@ def import_tub(
     check_target(target, KIND)
     tub = read_manifest(path)
     found = survey(tub, tell)
-    if strict and found.faults:
-        raise refused(found.faults)
+    if strict:
+        found.faults.refuse()
     if not found.records:
-        raise ImportProblem(f"{path} has no records to import ({len(tub.deleted)} deleted, {len(found.faults)} unreadable)")
+        raise ImportProblem(f"{path} has no records to import ({len(tub.deleted)} deleted, {found.faults.count} unreadable)")
     outside = [index for index in episodes_at if not found.first <= index <= found.last]
     if outside:
         raise ImportProblem(
             f"{path} has records {found.first} to {found.last}: no episode can begin at {outside[0]}; "
             "give --episodes-at indexes of this tub"
         )
-    clock = _Clock(tub, found, fps)
+    clock = _Clock(tub, found, checked_fps(fps), strict=strict)
     source = {
         "kind": KIND, "path": str(path.resolve()), "records": found.records, "rate_hz": clock.rate_hz,
         "times": clock.rate_from, "episodes_at": sorted(set(episodes_at)), "deleted": len(tub.deleted),
@@ -59,7 +60,7 @@ def import_tub(
     begin_ns = clock.begin_ns
     with intake(target, source, run=found.sha256[:12], begin_ns=begin_ns, strict=strict) as taking:
         taking.period_ns = clock.period_ns
-        for note in found.notes:
+        for note in [*found.notes, *clock.notes]:
             taking.notes.add(note)
         importer = _Importer(tub, found, clock, taking, set(episodes_at))
         for done, item in enumerate(records(tub)):
@@ -75,16 +76,19 @@ def import_tub(
 class _Clock:
     """When each record was taken."""
 
-    def __init__(self, tub: Tub, found: Survey, fps: float | None) -> None:
-        if fps is not None and not 0 < fps <= 10_000:
-            raise ImportProblem(f"{fps} frames per second cannot be: give --fps more than 0")
+    def __init__(self, tub: Tub, found: Survey, fps: float | None, *, strict: bool) -> None:
         exported = found.own and tub.robot is not None and fps is None
         rate = tub.robot.rate_hz if exported and tub.robot else fps or found.rate_hz
         if rate is None:
-            raise ImportProblem(
-                f"the times in {tub.path} are not those of a camera (a conversion wrote them): "
-                "say how fast it was recorded with --fps, 20 is Donkeycar's default"
-            )
+            raise ImportProblem(f"the times in {tub.path} say nothing: say how fast it was recorded with --fps, 20 is Donkeycar's default")
+        self.notes: list[str] = []
+        if not (exported or fps or PLAUSIBLE_HZ[0] <= rate <= PLAUSIBLE_HZ[1]):
+            strange = f"the times in {tub.path}, {1000 / rate:.3g} ms apart, are not those of a camera (a conversion wrote them)"
+            if strict:
+                raise ImportProblem(
+                    f"{strange}: say how fast it was recorded with --fps, 20 is Donkeycar's default; --skip-bad keeps them as they are"
+                )
+            self.notes = [f"{strange}; they are kept as they are, --fps sets them"]
         self.rate_hz = float(rate)
         self.rate_from = AS_EXPORTED if exported else "given" if fps else "the tub's times"
         self.period_ns = round(NS_PER_S / rate)

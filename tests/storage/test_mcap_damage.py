@@ -1,5 +1,6 @@
-"""A broken MCAP is refused with one line that says where; --skip-bad takes what is sound and lists the rest."""
+"""A broken MCAP is refused with a line for each fault that says where; --skip-bad takes what is sound and lists the rest."""
 
+import re
 import struct
 
 import pytest
@@ -49,9 +50,10 @@ def flipped(data: bytes, at: int) -> bytes:
 
 
 def refused(file, tmp_path, words: str) -> None:
-    with pytest.raises(ImportProblem, match=words) as told:
+    with pytest.raises(ImportProblem) as told:
         import_mcap(file, tmp_path / "strict")
-    assert "--skip-bad" in str(told.value) and "\n" not in str(told.value)
+    first, *_ = lines = str(told.value).splitlines()
+    assert "--skip-bad" in first and any(re.search(words, line) for line in lines), lines
     assert not (tmp_path / "strict").exists()
 
 
@@ -70,7 +72,7 @@ def test_a_chunk_with_a_flipped_bit_is_left_out_alone(file, tmp_path):
     assert len(chunks) > 8
     begin, end = chunks[3]
     file.write_bytes(flipped(data, (begin + end) // 2))
-    refused(file, tmp_path, rf"a\.mcap: byte {begin}: a chunk whose messages are lost \(times \d+ to \d+ ns\): .* --skip-bad")
+    refused(file, tmp_path, rf"a\.mcap: byte {begin}: a chunk whose messages are lost \(times \d+ to \d+ ns\): ")
     frames, report = taken(file, tmp_path)
     lost = set(range(60)) - set(frames)
     assert 3 <= len(lost) <= 6 and max(lost) - min(lost) == len(lost) - 1

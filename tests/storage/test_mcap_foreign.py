@@ -244,7 +244,7 @@ def bad_rows(pixels):
 def test_what_is_wrong_with_messages(write, tmp_path, pixels):
     rows, _ = bad_rows(pixels)
     file = write(rows, use_chunking=False)
-    words = r"a\.mcap: byte \d+, message 0: /camera/front/image_raw: an image of 16x12, the first one is 32x24 and 3 more; --skip-bad"
+    words = r"has 4 faults; .*\n.*a\.mcap: byte \d+, message 0: /camera/front/image_raw: an image of 16x12, the first one is 32x24\n"
     with pytest.raises(ImportProblem, match=words):
         import_mcap(file, tmp_path / "t", action="/cmd_vel")
     assert not (tmp_path / "t").exists()
@@ -259,12 +259,21 @@ def test_what_is_wrong_with_messages(write, tmp_path, pixels):
     assert read_header(tmp_path / "t").source["left_out_count"] == 5
 
 
+def test_a_time_that_goes_back_alone_is_refused(write, tmp_path, pixels):
+    rows = [image_row(0, ros_image(pixels(k)), at=T0 + (k if k != 3 else 1) * PERIOD) for k in range(6)]
+    file = write(rows, use_chunking=False)
+    with pytest.raises(ImportProblem, match=r"an image whose time is \d+ ns before the one before it; --skip-bad"):
+        import_mcap(file, tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+    assert import_mcap(file, tmp_path / "t", strict=False).frames == 5
+
+
 def test_a_jpeg_that_was_cut(write, tmp_path, pixels):
     _, cut = bad_rows(pixels)
     name, text = "sensor_msgs/msg/CompressedImage", COMPRESSED
     rows = [image_row(k, ros_compressed(pixels(k), ".jpg"), name=name, text=text) for k in range(5)]
     rows[3] = image_row(3, cut, name=name, text=text)
-    with pytest.raises(ImportProblem, match="a JPEG that is cut off"):
+    with pytest.raises(ImportProblem, match="its jpeg is cut off"):
         import_mcap(write(rows), tmp_path / "t")
 
 

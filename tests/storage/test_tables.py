@@ -73,7 +73,7 @@ def test_csv_is_exact(arm, tmp_path):
 
 
 def test_npz_has_the_keys_of_openpis_converter(arm, tmp_path):
-    with pytest.raises(ExportProblem, match="arm episode 3 step 1: lift is nan; --skip-bad takes the rest"):
+    with pytest.raises(ExportProblem, match="arm episode 3 step 1: lift is nan; --skip-bad takes what is sound"):
         export_npz(arm, tmp_path / "npz")
     assert not (tmp_path / "npz").exists()
     report = export_npz(arm, tmp_path / "npz", task="pick it up", strict=False)

@@ -40,8 +40,11 @@ def card(name: str, out: Path | None, licence: str | None, root: str | None) -> 
     Robot, cameras, rates, actions, episodes, splits, losses, source, licence, and a hash of the content that says whether
     another copy is the same.
     """
+    import msgspec
+
     from storage.content_hash import ContentHash
     from storage.errors import StorageError
+    from storage.header import read_header
     from storage.views import open_session
     from toddle.sessions.card_text import card_text
     from toddle.sessions.contact_sheet import sheet_of
@@ -57,6 +60,8 @@ def card(name: str, out: Path | None, licence: str | None, root: str | None) -> 
     info, meter = measured(path, content.add)
     with open_session(path) as reader:
         picture = sheet_of(reader)
+        if reader.header.split:  # of a split: what its session was made of
+            info = msgspec.structs.replace(info, source={**info.source, "source": read_header(path.with_name(reader.header.split)).source})
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_picture(picture, str(out / SHEET))

@@ -43,9 +43,10 @@ def _front_matter(info: SessionInfo, content_sha256: str, licence: str) -> str:
 
 
 def _summary(info: SessionInfo, quality: Quality) -> str:
-    kind = f"of a `{info.robot.driver}` robot " if info.robot else ""
+    what = f"A split of session {info.source['of']}" if _split(info) else "A recording"
+    kind = f" of a `{info.robot.driver}` robot" if info.robot else ""
     said = (
-        f"A recording {kind}with {info.frames} frames in {len(info.episodes)} episodes, {duration(info.duration_s)} long: "
+        f"{what}{kind} with {info.frames} frames in {len(info.episodes)} episodes, {duration(info.duration_s)} long: "
         f"{quality.transitions} steps with frame, action and next frame; {size(info.disk_bytes)} on disk."
     )
     return f"{said}\n\n{_plain(info.notes)}" if info.notes else said
@@ -102,9 +103,10 @@ def _actions(info: SessionInfo, quality: Quality) -> str:
 
 def _episodes(info: SessionInfo, named: Sequence[SessionInfo]) -> str:
     parts = [
-        (name, [row for row in info.episodes if row.held_out is held_out]) for name, held_out in (("train", False), ("held out", True))
+        (name, [row for row in info.episodes if row.held_out is held_out])
+        for name, held_out in (("this one" if _split(info) else "train", False), ("held out", True))
     ]
-    parts += [(f"`{split.name}`", split.episodes) for split in named]
+    parts += [(split.name, split.episodes) for split in named]
     splits = [
         (name, len(rows), sum(row.frames for row in rows), sum(row.actions for row in rows), _spans([row.episode for row in rows]))
         for name, rows in parts
@@ -118,6 +120,10 @@ def _episodes(info: SessionInfo, named: Sequence[SessionInfo]) -> str:
         _table(("split", "episodes", "frames", "actions", "which"), splits),
         _table(("episode", "steps", "frames", "actions", "marks"), rows),
     ])  # fmt: skip
+
+
+def _split(info: SessionInfo) -> bool:
+    return info.source.get("kind") == "split"
 
 
 def _missing(info: SessionInfo, quality: Quality) -> str:

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from toddle.sessions.common import cut
+from toddle.sessions.common import cut, find, new_path
 
 if TYPE_CHECKING:
     from storage.exchange.common import ExportReport, ImportReport, Tell
 
 INTERRUPTED = 130
 
+import_name = click.option("--name", required=True, help="Name of the new session.")
+
+
+def run_import(read: Callable[..., ImportReport], path: Path, root: str | None, name: str, **how: Any) -> None:
+    """Let `read` make session NAME of what is at `path`, and say what came of it. After Ctrl-C the same goes on there."""
+    target = new_path(root, name)
+
+    def stopped() -> str:
+        there = f"what came so far is in {name}; the same command goes on from there"
+        return f"stopped: {there if target.exists() else 'nothing was imported yet'}"
+
+    with progress(name, stopped) as tell:
+        report = read(path, target=target, tell=tell, **how)
+    click.echo("\n".join(import_lines(report)))
+
+
+def run_export(write: Callable[..., ExportReport], root: str | None, name: str, out: Path | None, ending: str, **how: Any) -> Path:
+    """Let `write` make `out` of session NAME, and say what came of it; without `out` it is named after the session."""
+    path = find(root, name)
+    out = out or Path(f"{path.name}{ending}")
+    with progress(path.name, lambda: f"stopped: nothing is left of {out}") as tell:
+        report = write(path, target=out, tell=tell, **how)
+    click.echo("\n".join(export_lines(report)))
+    return out
+
 
 @contextmanager
-def progress(what: str, stopped: str) -> Iterator[Tell]:
+def progress(what: str, stopped: Callable[[], str]) -> Iterator[Tell]:
     """A bar with the time left, where somebody looks.
 
-    Ctrl-C ends the command with the line `stopped`: between two steps, so that none is half done; a second one at once.
+    Ctrl-C ends the command with the line of `stopped`: between two steps, so that none is half done; a second one at once.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -49,15 +75,10 @@ def progress(what: str, stopped: str) -> Iterator[Tell]:
 
             yield tell
     except KeyboardInterrupt:
-        click.echo(stopped, err=True)
+        click.echo(stopped(), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def going_on(name: str) -> str:
-    """The line of an import that was stopped."""
-    return f"stopped: what came so far is in {name}; the same command goes on from there"
 
 
 def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int]:

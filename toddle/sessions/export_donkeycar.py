@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toddle.sessions.common import find, name_argument, root_option
-from toddle.sessions.exchange import export_lines, progress
+from toddle.sessions.common import name_argument, root_option
+from toddle.sessions.exchange import run_export
 
 
 @click.command()
@@ -20,8 +20,4 @@ def donkeycar(name: str, out: Path | None, camera: str, skip_bad: bool, root: st
     """A Donkeycar tub (format v2) of a session whose actions are angle and throttle."""
     from storage.exchange.tub_export import export_tub
 
-    path = find(root, name)
-    out = out or Path(f"{path.name}-tub")
-    with progress(path.name, f"stopped: nothing is left of {out}") as tell:
-        report = export_tub(path, out, camera=camera, strict=not skip_bad, tell=tell)
-    click.echo("\n".join(export_lines(report)))
+    run_export(export_tub, root, name, out, "-tub", camera=camera, strict=not skip_bad)

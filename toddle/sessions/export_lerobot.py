@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from toddle.sessions.common import find, name_argument, root_option
-from toddle.sessions.exchange import export_lines, progress
+from toddle.sessions.common import name_argument, root_option
+from toddle.sessions.exchange import run_export
 
 
 @click.command()
@@ -35,10 +35,8 @@ def lerobot(  # noqa: PLR0913 - the options, each by name
 
     if push and not repo_id:
         raise click.UsageError("--push needs --repo-id USER/NAME: where to upload it")
-    path = find(root, name)
-    out = out or Path(f"{path.name}-lerobot")
-    with progress(path.name, f"stopped: nothing is left of {out}") as tell:
-        report = export_lerobot(path, out, repo_id=repo_id, codec=codec, pictures=pictures, task=task, strict=not skip_bad, tell=tell)
-    click.echo("\n".join(export_lines(report)))
+    out = run_export(
+        export_lerobot, root, name, out, "-lerobot", repo_id=repo_id, codec=codec, pictures=pictures, task=task, strict=not skip_bad
+    )
     if push:
         click.echo(f"uploaded: {upload(out, repo_id, private=private)}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toddle.sessions.common import find, name_argument, root_option
-from toddle.sessions.exchange import export_lines, progress
+from toddle.sessions.common import name_argument, root_option
+from toddle.sessions.exchange import run_export
 
 
 @click.command()
@@ -21,8 +21,4 @@ def mcap(name: str, out: Path | None, images: str, root: str | None) -> None:
     """An MCAP file for Foxglove with everything that session NAME holds; `import mcap` makes the same session of it."""
     from storage.exchange.mcap.exporting import export_mcap
 
-    path = find(root, name)
-    out = out or Path(f"{path.name}.mcap")
-    with progress(path.name, f"stopped: nothing is left of {out}") as tell:
-        report = export_mcap(path, out, images=images, tell=tell)
-    click.echo("\n".join(export_lines(report)))
+    run_export(export_mcap, root, name, out, ".mcap", images=images)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toddle.sessions.common import find, name_argument, root_option
-from toddle.sessions.exchange import export_lines, progress
+from toddle.sessions.common import name_argument, root_option
+from toddle.sessions.exchange import run_export
 
 if TYPE_CHECKING:
     from storage.exchange.common import ExportReport, Tell
@@ -27,11 +27,7 @@ LONGEST_MS = 3000
 @root_option
 def mp4(name: str, out: Path | None, episode: int | None, root: str | None) -> None:
     """A video of session NAME as fast as it was recorded, with episode, step, time and action in the picture."""
-    path = find(root, name)
-    out = out or Path(f"{path.name}.mp4")
-    with progress(path.name, f"stopped: nothing is left of {out}") as tell:
-        report = export_mp4(path, out, episode=episode, tell=tell)
-    click.echo("\n".join(export_lines(report)))
+    run_export(export_mp4, root, name, out, ".mp4", episode=episode)
 
 
 def export_mp4(session: Path, target: Path, *, episode: int | None, tell: Tell) -> ExportReport:
@@ -39,19 +35,18 @@ def export_mp4(session: Path, target: Path, *, episode: int | None, tell: Tell) 
     from protocol.clock import NS_PER_S
     from storage.errors import ExportProblem
     from storage.exchange.common import ExportReport, Notes, appearing
-    from storage.exchange.steps import frames_of, marks, robot_of, steps
+    from storage.exchange.steps import marks, robot_of, steps
     from storage.views import open_session
     from toddle.sessions.pictures import need_opencv
 
     need_opencv()
     notes, count, episodes = Notes(), 0, set[int]()
     with open_session(session) as reader, appearing(target) as part:
-        robot, total, rows = robot_of(reader), frames_of(reader), marks(reader)
+        robot, rows = robot_of(reader), marks(reader)
         film = _film(reader.header.name, robot)
         with _Video(part, film, 1000.0 / robot.rate_hz) as video:
             first_ns = 0
-            for done, step in enumerate(steps(reader, notes)):
-                tell(done, total)
+            for step in steps(reader, notes, tell):
                 if episode is not None and step.episode != episode:
                     continue
                 envelope = step.frame.envelope
@@ -87,19 +82,15 @@ class _Video:
     """A file in which every picture has its own time, in milliseconds."""
 
     def __init__(self, path: Path, film: Film, period_ms: float) -> None:
-        from storage.errors import MissingPackage
-
-        try:
-            import av
-        except ImportError:
-            raise MissingPackage("video needs PyAV: python -m pip install -c constraints.txt -e '.[export]'") from None
         from fractions import Fraction
 
-        self._av = av
+        from storage.exchange.lerobot.video import pyav
+
+        self._av = pyav()
         self._period_ms = max(1, round(period_ms))
         self._at = -self._period_ms
         self._before_ms: int | None = None
-        self._file = av.open(str(path), "w", format="mp4")
+        self._file = self._av.open(str(path), "w", format="mp4")
         self._stream: Any = self._file.add_stream(
             "libx264", rate=round(1000 / self._period_ms) or 1, options={"crf": "18", "preset": "veryfast"}
         )

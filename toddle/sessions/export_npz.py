@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toddle.sessions.common import find, name_argument, root_option
-from toddle.sessions.exchange import export_lines, progress
+from toddle.sessions.common import name_argument, root_option
+from toddle.sessions.exchange import run_export
 
 
 @click.command()
@@ -20,8 +20,4 @@ def npz(name: str, out: Path | None, task: str, skip_bad: bool, root: str | None
     """episode_000000.npz and so on: observation/state, observation/image, observation/wrist_image, action, language_instruction."""
     from storage.exchange.npz_export import export_npz
 
-    path = find(root, name)
-    out = out or Path(f"{path.name}-npz")
-    with progress(path.name, f"stopped: nothing is left of {out}") as tell:
-        report = export_npz(path, out, task=task, strict=not skip_bad, tell=tell)
-    click.echo("\n".join(export_lines(report)))
+    run_export(export_npz, root, name, out, "-npz", task=task, strict=not skip_bad)

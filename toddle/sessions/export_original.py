@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from toddle.sessions.common import find, name_argument, root_option
-from toddle.sessions.exchange import export_lines, progress
+from toddle.sessions.common import name_argument, root_option
+from toddle.sessions.exchange import run_export
 
 
 @click.command()
@@ -19,8 +19,4 @@ def original(name: str, out: Path | None, skip_bad: bool, root: str | None) -> N
     """Session folders of the original system, one an episode; several cameras are stacked, two are 448x224."""
     from storage.exchange.original_export import export_original
 
-    path = find(root, name)
-    out = out or Path(f"{path.name}-original")
-    with progress(path.name, f"stopped: nothing is left of {out}") as tell:
-        report = export_original(path, out, strict=not skip_bad, tell=tell)
-    click.echo("\n".join(export_lines(report)))
+    run_export(export_original, root, name, out, "-original", strict=not skip_bad)

@@ -8,13 +8,13 @@ from typing import Literal
 import click
 
 from toddle.sessions.common import complete_session, find, root_option
-from toddle.sessions.exchange import going_on, import_lines, progress
+from toddle.sessions.exchange import import_name, run_import
 
 
 @click.command()
 @click.argument("session", metavar="SESSION", shell_complete=complete_session)
 @click.argument("logs", metavar="LOGS", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Name of the new session.")
+@import_name
 @click.option("--cameras", default="", metavar="A,B,...", help="Only these cameras, in this order [all].")
 @click.option(
     "--stack", type=click.Choice(["vertical", "horizontal"]), default=None,
@@ -30,10 +30,6 @@ def decisions(
     LOGS is the folder of episode_000000.jsonl and so on, in a LeRobot recording `meta/discrete_action_logs`.
     """
     from storage.exchange.decisions import import_decisions
-    from storage.paths import session_path, sessions_root
 
-    target = session_path(sessions_root(root), name)
     chosen = [camera.strip() for camera in cameras.split(",") if camera.strip()]
-    with progress(name, going_on(name)) as tell:
-        report = import_decisions(find(root, session), logs, target, cameras=chosen, stack=stack or "", strict=not skip_bad, tell=tell)
-    click.echo("\n".join(import_lines(report)))
+    run_import(import_decisions, find(root, session), root, name, logs=logs, cameras=chosen, stack=stack or "", strict=not skip_bad)

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from toddle.sessions.common import root_option
-from toddle.sessions.exchange import going_on, import_lines, numbers, progress
+from toddle.sessions.exchange import import_name, numbers, run_import
 
 
 @click.command()
 @click.argument("tub", metavar="PATH", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Name of the new session.")
+@import_name
 @click.option("--fps", type=float, help="Frames per second; needed where the tub's times are not those of the camera.")
 @click.option("--episodes-at", callback=numbers, metavar="N,N,...", help="Indexes at which a new episode begins.")
 @click.option("--skip-bad", is_flag=True, help="Leave out records that cannot be imported, and list them.")
@@ -20,9 +20,5 @@ from toddle.sessions.exchange import going_on, import_lines, numbers, progress
 def donkeycar(tub: Path, name: str, fps: float | None, episodes_at: list[int], skip_bad: bool, root: str | None) -> None:
     """A Donkeycar tub (format v2): the folder that holds manifest.json."""
     from storage.exchange.tub_import import import_tub
-    from storage.paths import session_path, sessions_root
 
-    target = session_path(sessions_root(root), name)
-    with progress(name, going_on(name)) as tell:
-        report = import_tub(tub, target, fps=fps, episodes_at=episodes_at, strict=not skip_bad, tell=tell)
-    click.echo("\n".join(import_lines(report)))
+    run_import(import_tub, tub, root, name, fps=fps, episodes_at=episodes_at, strict=not skip_bad)

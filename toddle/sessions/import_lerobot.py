@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from toddle.sessions.common import root_option
-from toddle.sessions.exchange import going_on, import_lines, progress
+from toddle.sessions.exchange import import_name, run_import
 
 
 @click.command()
 @click.argument("folder", metavar="[FOLDER]", required=False, type=click.Path(path_type=Path))
 @click.option("--repo-id", metavar="USER/NAME", help="Instead of FOLDER: take it from the Hugging Face hub.")
-@click.option("--name", required=True, help="Name of the new session.")
+@import_name
 @click.option("--stack", type=click.Choice(["vertical", "horizontal"]), help="One picture of all cameras [kept apart].")
 @click.option("--action", metavar="KEY", help="Which column is the action [action].")
 @click.option("--state", metavar="KEY", help="Which column is the state [observation.state].")
@@ -27,12 +27,7 @@ def lerobot(folder: Path | None, repo_id: str | None, name: str, root: str | Non
     """
     from storage.exchange.lerobot.hub import download
     from storage.exchange.lerobot.importing import import_lerobot
-    from storage.paths import session_path, sessions_root
 
     if (folder is None) == (repo_id is None):
         raise click.UsageError("give either the FOLDER of a dataset, or --repo-id")
-    target = session_path(sessions_root(root), name)
-    path = folder or download(repo_id or "")
-    with progress(repo_id or path.name, going_on(str(target))) as tell:
-        report = import_lerobot(path, target, strict=not skip_bad, hub=repo_id or "", tell=tell, **how)
-    click.echo("\n".join(import_lines(report)))
+    run_import(import_lerobot, folder or download(repo_id or ""), root, name, strict=not skip_bad, hub=repo_id or "", **how)

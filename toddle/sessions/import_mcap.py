@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toddle.sessions.common import root_option
-from toddle.sessions.exchange import going_on, import_lines, progress
+from toddle.sessions.exchange import import_name, run_import
 
 
 def _cameras(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -24,7 +24,7 @@ def _cameras(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Name of the new session.")
+@import_name
 @click.option(
     "--camera",
     "cameras",
@@ -42,9 +42,5 @@ def mcap(file: Path, name: str, cameras: dict[str, str], action: str | None, ski
     After Ctrl-C the same command goes on where it was.
     """
     from storage.exchange.mcap.importing import import_mcap
-    from storage.paths import session_path, sessions_root
 
-    target = session_path(sessions_root(root), name)
-    with progress(file.name, going_on(name)) as tell:
-        report = import_mcap(file, target, cameras=cameras, action=action, strict=not skip_bad, tell=tell)
-    click.echo("\n".join(import_lines(report)))
+    run_import(import_mcap, file, root, name, cameras=cameras, action=action, strict=not skip_bad)

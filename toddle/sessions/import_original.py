@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from toddle.sessions.common import root_option
-from toddle.sessions.exchange import going_on, import_lines, numbers, progress
+from toddle.sessions.exchange import import_name, numbers, run_import
 
 
 @click.command()
 @click.argument("folder", metavar="PATH", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Name of the new session.")
+@import_name
 @click.option(
     "--action-logs", metavar="FOLDER", type=click.Path(path_type=Path),
     help="The discrete-action logs of the recording: they tell joined episodes apart, and where the second joint stood.",
@@ -26,9 +26,5 @@ def original(
 ) -> None:
     """A session folder of the original system (it holds session_meta.json), or a folder of such folders: an episode each."""
     from storage.exchange.original_import import import_original
-    from storage.paths import session_path, sessions_root
 
-    target = session_path(sessions_root(root), name)
-    with progress(name, going_on(name)) as tell:
-        report = import_original(folder, target, action_logs=action_logs, episodes_at=episodes_at, fps=fps, strict=not skip_bad, tell=tell)
-    click.echo("\n".join(import_lines(report)))
+    run_import(import_original, folder, root, name, action_logs=action_logs, episodes_at=episodes_at, fps=fps, strict=not skip_bad)

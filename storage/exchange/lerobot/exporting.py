@@ -13,12 +13,12 @@ import msgspec
 
 from protocol.messages import LogRecord, Metrics
 from storage.errors import ExportProblem
-from storage.exchange.common import ExportReport, Notes, Skipped, Tell, appearing, quiet, refused
+from storage.exchange.common import ExportReport, LeftOut, Notes, Skipped, Tell, appearing, quiet
 from storage.exchange.lerobot.features import Features
 from storage.exchange.lerobot.installed import first_line, lerobot_module
 from storage.exchange.lerobot.messages import TASK
 from storage.exchange.lerobot.own import Own, OwnEpisode, write_own
-from storage.exchange.steps import Step, frames_of, marks, robot_of, steps
+from storage.exchange.steps import Step, marks, robot_of, steps
 from storage.reader import SessionReader
 from storage.views import open_session
 
@@ -53,7 +53,7 @@ def export_lerobot(
             shutil.rmtree(part / "images", ignore_errors=True)  # where its writer kept frames for the encoder
             write_own(part, exporter.own)
         return ExportReport(
-            path=str(target), episodes=len(exporter.own.episodes), frames=exporter.frames, skipped=exporter.skipped,
+            path=str(target), episodes=len(exporter.own.episodes), frames=exporter.frames, skipped=exporter.left_out.told(),
             notes=[*notes.lines(), *exporter.told(features)],
         )  # fmt: skip
 
@@ -74,7 +74,6 @@ class _Exporter:
     def __init__(self, reader: SessionReader, notes: Notes, strict: bool, task: str) -> None:
         self.robot = robot_of(reader)
         self.frames = 0
-        self.skipped: list[Skipped] = []
         said = next(reader.topic_messages("robot"), None)
         t_ns, mono_ns = (said.envelope.t_ns, said.envelope.mono_ns) if said else (0, 0)
         self.own = Own(session=reader.header.name, robot=self.robot, t_ns=t_ns, mono_ns=mono_ns)
@@ -85,7 +84,7 @@ class _Exporter:
             )
         self._reader = reader
         self._notes = notes
-        self._strict = strict
+        self.left_out = LeftOut(reader.header.name, strict=strict, kind=ExportProblem)
         self._marks = marks(reader)
         names = {number: {row.mark.mark for row in rows} for number, rows in self._marks.items()}
         self._discarded = {number for number, found in names.items() if "discard" in found}
@@ -129,13 +128,12 @@ class _Exporter:
                 mine = None
         _lerobot(dataset.finalize)
         if not self.frames:
-            raise ExportProblem(f"session {self.own.session} has nothing to export{f': {self.skipped[0]}' if self.skipped else ''}")
+            why = "".join(f": {bad}" for bad in self.left_out.told()[:1])
+            raise ExportProblem(f"session {self.own.session} has nothing to export{why}")
 
     def _rows(self, features: Features, tell: Tell) -> Iterator[tuple[Step, dict[str, Any]]]:
         """Every step that can be written, with its row but for its place."""
-        total = frames_of(self._reader)
-        for done, step in enumerate(steps(self._reader, self._notes)):
-            tell(done, total)
+        for step in steps(self._reader, self._notes, tell):
             if step.episode in self._discarded:
                 self._left += 1
                 continue
@@ -143,10 +141,7 @@ class _Exporter:
             try:
                 row = features.row(step, self._values(step) if features.extras else {})
             except ValueError as error:
-                bad = Skipped(where=step.where, why=str(error))
-                if self._strict:
-                    raise refused([bad], ExportProblem) from None
-                self.skipped.append(bad)
+                self.left_out.add(Skipped(where=step.where, why=str(error)))
                 continue
             yield step, {**row, "task": self._task}
 

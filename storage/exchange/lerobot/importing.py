@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import ImportProblem
-from storage.exchange.common import ImportReport, Skipped, Tell, quiet
-from storage.exchange.intake import Intake, check_target, intake
+from storage.exchange.common import ImportReport, LeftOut, Skipped, Tell, quiet
+from storage.exchange.imported import check_target
+from storage.exchange.intake import Intake, intake
 from storage.exchange.lerobot.judging import EpisodeJudge
 from storage.exchange.lerobot.layout import Camera, Column, EpisodeRow, Layout, read_layout
 from storage.exchange.lerobot.messages import MADE_TIMES, MOST_EXTRAS, REAL_TIMES, Teller, robot_of
@@ -24,7 +24,6 @@ from storage.exchange.lerobot.video import Ended, VideoFrames
 SMALL = ("float32", "float16", "int16", "int8", "uint16", "uint8", "bool")
 """What float32 holds exactly."""
 KIND = "lerobot v3.0"
-MAX_TOLD = 20
 REST = "; the rest of the episode is left out"
 
 
@@ -42,8 +41,11 @@ def import_lerobot(
     layout = read_layout(path, action, state)
     own = read_own(path)
     found = survey(layout, tell)
-    if strict and (found.contradictions or found.rows):
-        raise _refused(path, [*found.contradictions, *found.rows])
+    if strict:
+        faults = LeftOut(path)
+        for fault in [*found.contradictions, *found.rows]:
+            faults.add(fault)
+        faults.refuse()
     own, strange = _fitting(own, layout)
     times = "as exported" if own else MADE_TIMES if found.made_times else REAL_TIMES
     source = {
@@ -60,12 +62,6 @@ def import_lerobot(
             for episode in layout.rows():
                 importer.episode(episode, tell)
         return taking.report(own.robot.rate_hz if own else layout.fps, times)
-
-
-def _refused(path: Path, faults: list[Skipped]) -> ImportProblem:
-    lines = [f"\n  {fault}" for fault in faults[:MAX_TOLD]] + ([f"\n  and {len(faults) - MAX_TOLD} more"] if len(faults) > MAX_TOLD else [])
-    what = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-    return ImportProblem(f"{path} has {what}; --skip-bad takes what is sound and lists the rest{''.join(lines)}")
 
 
 def _fitting(own: Own | None, layout: Layout) -> tuple[Own | None, list[str]]:

@@ -45,13 +45,13 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     tails: list[Tail]
 
 
-def export_mcap(path: Path, out: Path, *, images: str = "raw", tell: Tell = quiet) -> ExportReport:
-    """Write the session at `path` to the file `out`, which must not exist; `images` is raw, png (both lossless) or jpeg.
+def export_mcap(path: Path, target: Path, *, images: str = "raw", tell: Tell = quiet) -> ExportReport:
+    """Write the session at `path` to the file `target`, which must not exist; `images` is raw, png (both lossless) or jpeg.
 
-    `tell` hears of every event. Raises ExportProblem and what the session's reader raises; nothing is left at `out` then.
+    `tell` hears of every event. Raises ExportProblem and what the session's reader raises; nothing is left at `target` then.
     """
     need_mcap()
-    with appearing(out) as part, open_session(path) as reader, part.open("wb") as stream:
+    with appearing(target) as part, open_session(path) as reader, part.open("wb") as stream:
         info, total = reader.info(), len(reader)
         export = _Export(stream, info, images)
         for event in reader.numbered():
@@ -62,10 +62,10 @@ def export_mcap(path: Path, out: Path, *, images: str = "raw", tell: Tell = quie
         export.finish()
         stream.flush()
         os.fsync(stream.fileno())
-    notes = [f"{export.messages} messages on {len(export.channels)} topics, {out.stat().st_size} bytes"]
+    notes = [f"{export.messages} messages on {len(export.channels)} topics, {target.stat().st_size} bytes"]
     if images == "jpeg":
         notes.append("its images are JPEG: they come back as they look, not as they were")
-    return ExportReport(path=str(out), episodes=len(info.episodes), frames=info.frames, skipped=[], notes=notes)
+    return ExportReport(path=str(target), episodes=len(info.episodes), frames=info.frames, skipped=[], notes=notes)
 
 
 class _Export:

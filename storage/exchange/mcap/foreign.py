@@ -57,7 +57,7 @@ class Foreign:
             elif topic in self._by_topic:
                 self._newest[topic] = found
         except ValueError as error:
-            self._file.faults.add(self._file.place(found.offset, found.nth), f"{topic}: {error}")
+            self._file.fault(found, f": {error}")
 
     def end(self) -> Iterator[Message]:
         """The last frame and the end of the episode."""

@@ -1,8 +1,4 @@
-"""Imports an MCAP as a session: read once to judge it, and once to write.
-
-A session that is under way says in its source that it is not `complete`. What was committed stays when the import ends, however
-it ends; the same import again goes on behind it.
-"""
+"""Imports an MCAP as a session: read once to judge it, and once to write."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,25 +8,27 @@ import msgspec
 
 from protocol.messages import Message
 from storage.arrays import DEFAULT_CODEC, LOSSY
-from storage.errors import ImportProblem, SessionExists
-from storage.exchange.common import ImportReport, Tell, quiet
+from storage.errors import ImportProblem
+from storage.exchange.common import ImportReport, LeftOut, Notes, Tell, nothing, quiet
+from storage.exchange.imported import check_target, imported
 from storage.exchange.mcap.exporting import SESSION, About
-from storage.exchange.mcap.faults import Faults
 from storage.exchange.mcap.foreign import Foreign
 from storage.exchange.mcap.ours import Ours, about
 from storage.exchange.mcap.survey import Survey
 from storage.exchange.mcap.walk import McapFile
-from storage.header import change_header, read_header
+from storage.header import change_header
 from storage.paths import HEADER_FILE
 from storage.reader import SessionReader
 from storage.writer import SessionWriter
+
+KIND = "mcap"
 
 
 class _Judged:
     """The first reading: what the file is, and what is wrong with it."""
 
     def __init__(self, path: Path, cameras: Mapping[str, str], action: str | None, tell: Tell, *, strict: bool) -> None:
-        faults = Faults()
+        faults = LeftOut(path)
         file = McapFile(path, faults, tell=tell, hashed=True)
         survey = Survey(file, cameras, action, decode=strict)
         ours = Ours(file)
@@ -71,33 +69,44 @@ def import_mcap(
     that is wrong refuses the file before anything is written. `tell` hears of the bytes
     that were read: the file's, twice. Raises ImportProblem, SessionExists.
     """
+    check_target(target, KIND)
     judged = _Judged(path, cameras or {}, action, lambda done, size: tell(done, 2 * size), strict=strict)
-    file = McapFile(path, Faults(), tell=lambda done, size: tell(size + done, 2 * size))
-    source: dict[str, Any] = {"kind": "mcap", "path": str(path.resolve()), "sha256": judged.sha256}
-    foreign = None if judged.about else Foreign(file, judged.survey, judged.sha256[:12], action)
-    if foreign is not None:
-        source |= {"cameras": {camera.name: camera.topic for camera in foreign.cameras}} | ({"action": action} if action else {})
-    elif judged.about is not None:
-        source |= {"session": judged.about.name} | ({"source": judged.about.source} if judged.about.source else {})
-    codec = judged.about.codecs.get("frame", DEFAULT_CODEC) if judged.about else DEFAULT_CODEC
-    codec = DEFAULT_CODEC if codec in LOSSY else codec  # what was lost once is not lost again
+    was, left_out, notes = judged.about, LeftOut(path, strict=strict), Notes()
+    file = McapFile(path, left_out, tell=lambda done, size: tell(size + done, 2 * size))
+    foreign = None if was else Foreign(file, judged.survey, judged.sha256[:12], action)
+    source = {"kind": KIND, "path": str(path.resolve()), "sha256": judged.sha256, **_told(was, foreign, action)}
     resumed_at = _frames_there(target)
-    with _begin(target, {**source, "complete": False}, codec) as writer:
+    with imported(target, source, left_out, notes, codec=_codec(was)) as writer:
         there = writer.events
-        for number, (message, left_out) in enumerate(_foreign(file, foreign) if foreign else _ours(file)):
+        for number, (message, names) in enumerate(_foreign(file, foreign) if foreign else _ours(file)):
             if number >= there:
-                writer.append(message, left_out)
-        if judged.about is not None:
-            _losses(writer, judged.about)
-    notes = [*file.remarks, *(_notes(judged.survey, foreign) if foreign else [])]
-    _end(target, source, judged.about, file.faults, notes)
+                writer.append(message, names)
+        if not writer.events:
+            raise nothing(path, left_out)
+        if was is not None:
+            _restore(target, writer, was)
+        for line in [*file.remarks, *(_notes(judged.survey, foreign) if foreign else [])]:
+            notes.add(line)
     with SessionReader(target) as reader:
         info = reader.info()
     return ImportReport(
         session=target.name, episodes=len(info.episodes), frames=info.frames, rate_hz=info.robot.rate_hz if info.robot else 0.0,
         rate_from=f"the times of {foreign.cameras[0].topic}" if foreign else "as it was recorded",
-        skipped=file.faults.told(), notes=notes, resumed_at=resumed_at,
+        skipped=left_out.told(), notes=notes.lines(), resumed_at=resumed_at,
     )  # fmt: skip
+
+
+def _told(was: About | None, foreign: Foreign | None, action: str | None) -> dict[str, Any]:
+    """What the source says beside the file: how it is read, or what the session was made of."""
+    if foreign is not None:
+        return {"cameras": {camera.name: camera.topic for camera in foreign.cameras}} | ({"action": action} if action else {})
+    return {"session": was.name} | ({"source": was.source} if was.source else {}) if was else {}
+
+
+def _codec(was: About | None) -> str:
+    """As the session had it; what was lost once is not lost again."""
+    codec = was.codecs.get("frame", DEFAULT_CODEC) if was else DEFAULT_CODEC
+    return DEFAULT_CODEC if codec in LOSSY else codec
 
 
 def _ours(file: McapFile) -> Iterator[tuple[Message, tuple[str, ...]]]:
@@ -124,37 +133,15 @@ def _frames_there(target: Path) -> int:
         return reader.info().frames
 
 
-def _begin(target: Path, source: dict[str, Any], codec: str) -> SessionWriter:
-    """A new session, or the one that the same import left unfinished."""
-    if (target / HEADER_FILE).exists():
-        found = read_header(target).source
-        if {**found, "path": ""} != {**source, "path": ""}:
-            raise SessionExists(
-                f"{target} exists and is not this import, unfinished: choose another name, or delete it with "
-                f"`toddle sessions delete {target.name} --yes`"
-            )
-    return SessionWriter.create(
-        target, name=target.name, source=source, codec=codec, commit_events=300, resume=(target / HEADER_FILE).exists()
-    )
-
-
-def _losses(writer: SessionWriter, was: About) -> None:
-    """What the messages cannot say: numbers that never came at an end, publishers that died."""
+def _restore(target: Path, writer: SessionWriter, was: About) -> None:
+    """What the messages cannot say: numbers that never came at an end, publishers that died, what people wrote."""
     for gap in was.gaps:
         writer.note_gap(gap)
     for tail in was.tails:
         writer.note_tail(tail)
-
-
-def _end(target: Path, source: dict[str, Any], was: About | None, faults: Faults, notes: list[str]) -> None:
-    left_out = [str(fault) for fault in faults.told()]
-    told = {"left_out": left_out, "left_out_count": faults.count, "notes": notes}
-    fields: dict[str, Any] = {"source": {**source, "complete": True, **{key: value for key, value in told.items() if value}}}
-    if was is not None:
-        fields |= {"notes": was.notes, "tags": was.tags, "derived_from": was.derived_from}
-        if read_header(target).robot is None:
-            fields["robot"] = was.robot
-    change_header(target, **fields)
+    if writer.robot is None and was.robot is not None:
+        writer.set_robot(was.robot)
+    change_header(target, notes=was.notes, tags=was.tags, derived_from=was.derived_from)
 
 
 def _notes(survey: Survey, foreign: Foreign) -> list[str]:

@@ -10,6 +10,7 @@ from protocol.codec import SCHEMA_VERSION, Header, assemble
 from protocol.errors import DecodeError
 from protocol.messages import Array, Envelope, Message
 from protocol.topics import topic_of
+from storage.exchange.common import Skipped
 from storage.exchange.mcap.exporting import About
 from storage.exchange.mcap.pictures import decode_picture
 from storage.exchange.mcap.schemas import put_back_not_finite
@@ -51,7 +52,7 @@ class Ours:
             return self._message(found)
         except (ValueError, LookupError, TypeError, msgspec.MsgspecError, DecodeError) as error:
             why = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-            self._file.faults.add(self._file.place(found.offset, found.nth), f"{found.channel.topic} {found.sequence}: {why}")
+            self._file.fault(found, f" {found.sequence}: {why}")
             return None
 
     def end(self) -> None:
@@ -67,7 +68,7 @@ class Ours:
         self._waiting.setdefault(key, {})[found.channel.topic] = found
 
     def _lost(self, of: str, sequence: int) -> None:
-        self._file.faults.add(str(self._file.path), f"{of} {sequence}: its pictures are there, its message is not")
+        self._file.faults.add(Skipped(where=str(self._file.path), why=f"{of} {sequence}: its pictures are there, its message is not"))
 
     def _message(self, found: Found) -> tuple[Message, tuple[str, ...]]:
         plain: dict[str, Any] = msgspec.json.decode(found.data)

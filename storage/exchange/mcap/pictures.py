@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import ExportProblem, MissingPackage
+from storage.exchange.images import decode_image, encode_image
 from storage.exchange.mcap import protobuf
 from storage.exchange.mcap.cdr import Definition
 from storage.exchange.mcap.walk import Found
@@ -17,14 +17,8 @@ RAW, COMPRESSED = "foxglove.RawImage", "foxglove.CompressedImage"
 _RAW_NAMES = {RAW, "sensor_msgs/msg/Image"}
 _COMPRESSED_NAMES = {COMPRESSED, "sensor_msgs/msg/CompressedImage"}
 _COLOURS = {
-    "rgb8": (0, 1, 2),
-    "8UC3": (0, 1, 2),
-    "bgr8": (2, 1, 0),
-    "rgba8": (0, 1, 2),
-    "bgra8": (2, 1, 0),
-    "mono8": (0, 0, 0),
-    "8UC1": (0, 0, 0),
-}
+    "rgb8": (0, 1, 2), "8UC3": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0), "mono8": (0, 0, 0), "8UC1": (0, 0, 0),
+}  # fmt: skip
 _CHANNELS = {"rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1}
 _DEPTHS = {"mono16": "u2", "16UC1": "u2", "32FC1": "f4"}
 
@@ -37,7 +31,7 @@ def encode_picture(array: Array, form: str, stamp_ns: int, frame_id: str) -> byt
     Raises ExportProblem. Only uint8 can be `png` or `jpeg`.
     """
     if form != "raw":
-        data = _compressed(array, form)
+        data = encode_image(array, ".png" if form == "png" else ".jpg")
         return protobuf.encode_image(COMPRESSED, stamp_ns, {"frame_id": frame_id, "data": data, "format": form})
     encoding = "rgb8" if array.ndim == 3 else "16UC1" if array.dtype == np.uint16 else "32FC1"
     whole = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -128,30 +122,4 @@ def _from_compressed(fields: Mapping[str, Any]) -> Array:
     data = _data(fields)
     if "compressedDepth" in str(fields.get("format")):
         raise ValueError("compressedDepth images cannot be read")
-    # a JPEG that was cut decodes without complaint, its rest grey: only its end mark tells
-    if bytes(data[:2]) == b"\xff\xd8" and b"\xff\xd9" not in bytes(data[-64:]):
-        raise ValueError("a JPEG that is cut off")
-    cv2 = _opencv()
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if len(data) else None
-    if decoded is None:
-        raise ValueError(f"a {str(fields.get('format'))[:20]} image that cannot be decoded")
-    if decoded.ndim == 2 and decoded.dtype == np.uint16:
-        return np.asarray(decoded)
-    plain = decoded.dtype == np.uint8 and decoded.ndim == 3 and decoded.shape[2] == 3
-    colour = decoded if plain else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(colour[:, :, ::-1], dtype=np.uint8)
-
-
-def _compressed(array: Array, form: str) -> memoryview:
-    done, data = _opencv().imencode(".png" if form == "png" else ".jpg", np.ascontiguousarray(array[:, :, ::-1]))
-    if not done:
-        raise ExportProblem(f"an image of {array.shape[1]}x{array.shape[0]} cannot be written as {form}: use --images raw")
-    return memoryview(data.reshape(-1)).cast("B")
-
-
-def _opencv() -> Any:
-    try:
-        import cv2  # opencv is an extra
-    except ImportError:
-        raise MissingPackage("PNG and JPEG images need OpenCV: python -m pip install -c constraints.txt -e '.[viewer]'") from None
-    return cv2
+    return decode_image(data, f"its {str(fields.get('format'))[:20]}", depth=True)

@@ -15,19 +15,9 @@ from storage.exchange.mcap.pictures import decode_fields, decode_picture, is_pic
 from storage.exchange.mcap.walk import Found, McapFile
 
 _PLAIN_WORDS = {
-    "image",
-    "image_raw",
-    "image_color",
-    "image_rect",
-    "image_rect_color",
-    "raw",
-    "compressed",
-    "color",
-    "rgb",
-    "camera",
-    "cameras",
+    "image", "image_raw", "image_color", "image_rect", "image_rect_color", "raw", "compressed", "color", "rgb", "camera", "cameras",
     "sensors",
-}
+}  # fmt: skip
 _STAMPS = {"header", "timestamp", "stamp"}
 MANY_NUMBERS = 256
 
@@ -119,7 +109,7 @@ class Survey:
         try:
             image = picture_like(camera, found)
         except ValueError as error:
-            self._fault(found, error)
+            self._file.fault(found, f": {error}")
             return
         camera.height, camera.width, camera.depth = image.shape[0], image.shape[1], image.ndim == 2
 
@@ -127,14 +117,11 @@ class Survey:
         try:
             numbers = action_of(found, list(self.action_low))
         except ValueError as error:
-            self._fault(found, error)
+            self._file.fault(found, f": {error}")
             return
         for name, value in numbers.items():
             self.action_low[name] = min(value, self.action_low.get(name, value))
             self.action_high[name] = max(value, self.action_high.get(name, value))
-
-    def _fault(self, found: Found, error: ValueError) -> None:
-        self._file.faults.add(self._file.place(found.offset, found.nth), f"{found.channel.topic}: {error}")
 
 
 def picture_like(camera: Camera, found: Found) -> "np.ndarray[Any, np.dtype[Any]]":

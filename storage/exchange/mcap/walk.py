@@ -15,8 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import zstandard
 
 from storage.errors import ImportProblem, MissingPackage
-from storage.exchange.common import Tell, quiet
-from storage.exchange.mcap.faults import Faults
+from storage.exchange.common import LeftOut, Skipped, Tell, quiet
 
 if TYPE_CHECKING:
     from mcap.records import Channel, Chunk, Schema
@@ -56,7 +55,7 @@ class McapFile:
     Raises ImportProblem when it is not an MCAP at all.
     """
 
-    def __init__(self, path: Path, faults: Faults, *, tell: Tell = quiet, hashed: bool = False) -> None:
+    def __init__(self, path: Path, faults: LeftOut, *, tell: Tell = quiet, hashed: bool = False) -> None:
         need_mcap()
         self.path = path
         self.faults = faults
@@ -79,8 +78,10 @@ class McapFile:
         """Of the bytes read so far."""
         return self._sha256.hexdigest() if self._sha256 else ""
 
-    def place(self, offset: int, nth: int | None = None) -> str:
-        return f"{self.path}: byte {offset}" + (f", message {nth}" if nth is not None else "")
+    def fault(self, found: Found, why: str) -> None:
+        """Something is wrong with this message."""
+        where = f"{self.path}: byte {found.offset}, message {found.nth}"
+        self.faults.add(Skipped(where=where, why=f"{found.channel.topic}{why}"))
 
     def messages(self) -> Iterator[Found]:
         """All sound messages in the order of the file."""
@@ -214,7 +215,7 @@ class McapFile:
         if self._damaged:
             self.remarks.append(said)
         else:
-            self.faults.add(str(self.path), said)
+            self.faults.add(Skipped(where=str(self.path), why=said))
 
     def _checksum(self, offset: int, found: int, expected: int, what: str) -> None:
         """0 says that nobody wrote one. Damage inside chunks is told already."""
@@ -223,7 +224,7 @@ class McapFile:
 
     def _fault(self, offset: int, why: str) -> None:
         self._damaged = True
-        self.faults.add(self.place(offset), why)
+        self.faults.add(Skipped(where=f"{self.path}: byte {offset}", why=why))
 
     def _so_far(self) -> str:
         return f"{self.messages_seen} messages before it are there"
