@@ -10,8 +10,10 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import lmdb
 import numpy as np
+
+from storage.errors import CorruptSession
+from storage.segment import Segment
 
 try:
     import resource
@@ -72,26 +74,27 @@ class ReadAhead:
         self._warm = 0
 
     @contextmanager
-    def of(self, txn: "lmdb.Transaction[memoryview]", events: "lmdb._Database", numbers: Iterable[int]) -> Iterator[None]:
+    def of(self, segment: Segment, numbers: Iterable[int]) -> Iterator[None]:
         """Around the reading of these events: their records, as far as they are there and large, are asked for first."""
         if _SYSTEM is None:
             yield
             return
         if self._warm < WARM:
-            self._ask(_SYSTEM, txn, events, numbers)
+            self._ask(_SYSTEM, segment, numbers)
         before = _SYSTEM.faults()
         yield
         if _SYSTEM.faults() != before:
             self._warm = 0
 
-    def _ask(self, system: _System, txn: "lmdb.Transaction[memoryview]", events: "lmdb._Database", numbers: Iterable[int]) -> None:
+    def _ask(self, system: _System, segment: Segment, numbers: Iterable[int]) -> None:
         try:
-            with txn.cursor(db=events) as cursor:
+            # in a transaction of its own: with a page that cannot be read a transaction is over, and the reader needs his
+            with segment.read() as txn, txn.cursor(db=segment.table("events")) as cursor:
                 for number in numbers:
                     if cursor.set_key(_KEY.pack(number)):
                         start, size = _value(cursor.key())
                         self._warm = 0 if size and system.will_need(start, size) else self._warm + 1
-        except lmdb.Error:
+        except CorruptSession:
             return  # a damaged index: who reads it will say so
 
 

@@ -104,7 +104,7 @@ class SessionReader:
         """The same, by its number in the log."""
         for segment in self._ready():
             with segment.read() as txn:
-                with self._ahead.of(txn, segment.table("events"), [number]):
+                with self._ahead.of(segment, [number]):
                     record = txn.get(NUMBER.pack(number), db=segment.table("events"))
                 if record is not None:
                     return decode_record(number, record, self._codec, self.path)
@@ -180,7 +180,7 @@ class SessionReader:
                     if not self._holds(number):
                         found = cursor.next()
                         continue
-                    with self._ahead.of(txn, segment.table("events"), [number]):
+                    with self._ahead.of(segment, [number]):
                         message = self._get(segment, txn, number).message
                     self._agree(number, (message.kind, message.envelope.episode, message.envelope.step) == (kind, episode, step))
                     if topic in (kind, message.topic):
@@ -288,7 +288,7 @@ class SessionReader:
             found: dict[int, memoryview | None] = {}
             for segment, ours in by_segment.values():
                 txn, table = stack.enter_context(segment.read()), segment.table("events")
-                with self._ahead.of(txn, table, ours):
+                with self._ahead.of(segment, ours):
                     found.update((number, txn.get(NUMBER.pack(number), db=table)) for number in ours)
             yield [self._there(number, found[number]) for number in numbers]
 
@@ -347,7 +347,7 @@ class SessionReader:
         all_next = range(start, min(end_of(segment), start + CHUNK_EVENTS))
         with segment.read() as txn:
             numbers = list(all_next) if kinds is None else _numbers_of(segment, txn, start, kinds)
-            with self._ahead.of(txn, segment.table("events"), numbers):
+            with self._ahead.of(segment, numbers):
                 for number in numbers:
                     if number > last:
                         break

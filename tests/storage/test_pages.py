@@ -17,7 +17,7 @@ NAMED = "events named, the others given"
 @pytest.mark.parametrize(
     ("kind", "stride", "damages", "answer"),
     [
-        ("zeroed", 16, 20, NAMED), ("torn", 16, 20, NAMED), ("flipped", 16, 20, NAMED), ("stale", 3, 5, NAMED),
+        ("zeroed", 11, 20, NAMED), ("torn", 16, 20, NAMED), ("flipped", 16, 20, NAMED), ("stale", 3, 5, NAMED),
         ("meta", 41, 30, "named, some given"), ("cut", 50, 15, "not readable, and named"),
         pytest.param("zeroed", 1, 100, NAMED, marks=EACH), pytest.param("torn", 1, 100, NAMED, marks=EACH),
         pytest.param("flipped", 1, 100, NAMED, marks=EACH), pytest.param("meta", 1, 2000, "not readable, and named", marks=EACH),
