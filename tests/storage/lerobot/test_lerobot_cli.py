@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -43,6 +44,16 @@ def test_faults_are_listed_line_by_line(mine, tmp_path):
     lines = done.output.splitlines()
     assert lines[0] == f"Error: {mine} has 2 faults; --skip-bad takes what is sound and lists the rest"
     assert all(line.endswith("file-000.mp4: is missing") for line in lines[1:]) and len(lines) == 3
+
+
+def test_what_was_left_out_is_on_the_screen_and_in_the_session(mine, tmp_path):
+    file = mine / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.take([place for place in range(len(table)) if place not in (3, 4)]), file)
+    done = run(tmp_path, "import", "lerobot", mine, "--name", "s", "--skip-bad")
+    lost = f"{file}: row 3: 2 rows are missing before frame 5 of episode 0"
+    assert (done.exit_code, done.output.splitlines()[1:]) == (0, [f"  skipped   {lost}"])
+    assert read_header(tmp_path / "s").source["left_out"] == [lost]
 
 
 def test_bad_arguments(dataset, tmp_path):
