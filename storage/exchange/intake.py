@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from protocol.clock import NS_PER_S
 from protocol.messages import ActionTaken, Array, Body, Envelope, EpisodeMark, Frame, LogRecord, Message, Metrics, Robot
+from storage.exchange.behind import Behind
 from storage.exchange.common import ImportReport, LeftOut, Notes, Skipped, nothing
 from storage.exchange.imported import imported
 from storage.exchange.steps import MarkRow
 from storage.reader import SessionReader
-from storage.writer import SessionWriter
 
 IMPORTER = "import"
 """The source of what the importer itself says."""
@@ -39,7 +39,7 @@ TOPICS: dict[type[Body], str] = {
 class Intake:
     """Numbers, times and writes the messages. Made by `intake`."""
 
-    def __init__(self, writer: SessionWriter, run: str, begin_ns: int, left_out: LeftOut, before: deque[str], notes: Notes) -> None:
+    def __init__(self, behind: Behind, run: str, begin_ns: int, left_out: LeftOut, before: deque[str], notes: Notes) -> None:
         self.frames = 0
         self.episodes = 0
         """Those that ended."""
@@ -48,7 +48,8 @@ class Intake:
         self.notes = notes
         self.period_ns = NS_PER_S
         """How far apart two frames stand whose times say nothing."""
-        self._writer = writer
+        self._behind = behind
+        self._writer = writer = behind.writer
         self._run = run
         self._left_out = left_out
         self._before = before
@@ -153,7 +154,7 @@ class Intake:
             topic=topic, source=source, run=self._run, seq=seq, t_ns=t_ns, mono_ns=mono_ns,
             session=self._writer.name, episode=episode, step=step,
         )  # fmt: skip
-        self._writer.append(Message(envelope=envelope, body=body, arrays=arrays or {}))
+        self._behind.append(Message(envelope=envelope, body=body, arrays=arrays or {}))
 
     def _monotonic(self, t_ns: int, mono_ns: int | None) -> int:
         """A clock that never goes back: where the wall clock does, a frame's period goes by."""
@@ -174,8 +175,8 @@ class Intake:
 def intake(target: Path, source: dict[str, Any], *, run: str, begin_ns: int, strict: bool) -> Iterator[Intake]:
     """The intake of a session that is begun or gone on with, see `imported`. `run` tells contents apart; times count from `begin_ns`."""
     left_out, before, notes = LeftOut(source["path"], strict=strict), _left_out_before(target), Notes()
-    with imported(target, {**source, "run": run}, left_out, notes) as writer:
-        taking = Intake(writer, run, begin_ns, left_out, before, notes)
+    with imported(target, {**source, "run": run}, left_out, notes) as writer, Behind(writer) as behind:
+        taking = Intake(behind, run, begin_ns, left_out, before, notes)
         yield taking
         if not taking.frames:
             raise nothing(source["path"], left_out)

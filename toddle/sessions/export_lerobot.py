@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -29,7 +28,6 @@ def lerobot(  # noqa: PLR0913 - the options, each by name
     root: str | None,
 ) -> None:  # fmt: skip
     """Session NAME as a LeRobot v3.0 dataset, which lerobot trains on."""
-    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder tells of errors only
     from storage.exchange.lerobot.exporting import export_lerobot
     from storage.exchange.lerobot.hub import upload
 

@@ -4,6 +4,7 @@ LeRobot's rows have no holes: where a step is missing an episode is cut in two, 
 LeRobot has no place for stands in meta/toddle.json, and an import brings it back.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from storage.exchange.lerobot.features import Features
 from storage.exchange.lerobot.installed import first_line, lerobot_module
 from storage.exchange.lerobot.messages import TASK
 from storage.exchange.lerobot.own import Own, OwnEpisode, write_own
+from storage.exchange.lerobot.video import pyav
 from storage.exchange.steps import Step, marks, robot_of, steps
 from storage.reader import SessionReader
 from storage.views import open_session
@@ -48,6 +50,7 @@ def export_lerobot(
         with appearing(target) as part:
             dataset = _create(part, repo_id or f"local/{target.name}", features, exporter, codec, pictures)
             exporter.own.added = features.added
+            _quieten()
             with lerobot_module("lerobot.utils.utils").SuppressProgressBars():
                 exporter.write(dataset, features, tell)
             shutil.rmtree(part / "images", ignore_errors=True)  # where its writer kept frames for the encoder
@@ -56,6 +59,12 @@ def export_lerobot(
             path=str(target), episodes=len(exporter.own.episodes), frames=exporter.frames, skipped=exporter.left_out.told(),
             notes=[*notes.lines(), *exporter.told(features)],
         )  # fmt: skip
+
+
+def _quieten() -> None:
+    """Of encoders and FFmpeg errors alone are told, where lerobot lets them talk."""
+    os.environ.setdefault("SVT_LOG", "1")
+    pyav().logging.set_libav_level(pyav().logging.ERROR)
 
 
 def _create(part: Path, repo_id: str, features: Features, exporter: "_Exporter", codec: Codec, pictures: bool) -> Any:

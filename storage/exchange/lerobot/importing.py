@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from storage.exchange.common import ImportReport, LeftOut, Skipped, Tell, quiet
 from storage.exchange.imported import check_target
 from storage.exchange.intake import Intake, intake
-from storage.exchange.lerobot.judging import EpisodeJudge
+from storage.exchange.lerobot.judging import EpisodeJudge, Fault
 from storage.exchange.lerobot.layout import Camera, Column, EpisodeRow, Layout, read_layout
 from storage.exchange.lerobot.messages import MADE_TIMES, MOST_EXTRAS, REAL_TIMES, Teller, robot_of
 from storage.exchange.lerobot.own import TIME_COLUMN, Own, read_own
@@ -129,15 +129,15 @@ class _Importer:
 
     def _chunk(self, episode: EpisodeRow, chunk: Chunk, judge: EpisodeJudge, tell: Tell) -> bool:
         """The next rows; whether the episode goes on after them."""
-        faults = judge.faults(chunk)
-        bad = {fault.place for fault in faults if not fault.sound}
+        faults: dict[int, list[Fault]] = {}
+        for fault in judge.faults(chunk):
+            faults.setdefault(fault.place, []).append(fault)
         for place in range(len(chunk)):
             tell(self._done, self._layout.frames)
             self._done += 1
-            for fault in faults:
-                if fault.place == place:
-                    self._taking.leave_out(Skipped(where=chunk.where(place), why=fault.why))
-            if place in bad:
+            for fault in faults.get(place, []):
+                self._say(fault, chunk)
+            if any(fault.kind == "bad" for fault in faults.get(place, [])):
                 continue
             try:
                 images = self._images(episode, chunk, place)
@@ -148,6 +148,13 @@ class _Importer:
                 continue
             self._teller.step(chunk, place, {f"image/{name}": image for name, image in images.items()})
         return True
+
+    def _say(self, fault: Fault, chunk: Chunk) -> None:
+        bad = Skipped(where=chunk.where(fault.place), why=fault.why)
+        if fault.kind == "strange":
+            self._taking.notes.add(str(bad))
+        else:
+            self._taking.leave_out(bad)
 
     def _images(self, episode: EpisodeRow, chunk: Chunk, place: int) -> dict[str, NDArray[np.uint8]]:
         """Camera to picture; none of a frame that is in the session already. Raises _LeftOut."""

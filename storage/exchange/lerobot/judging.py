@@ -1,6 +1,7 @@
 """What is wrong with the rows of an episode; without files, so that it can be told of any."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -15,11 +16,11 @@ STAMP_S = 1e-4
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something wrong at row `place` of a chunk; `sound` where the row itself can be taken."""
+    """Something wrong at row `place` of a chunk: it cannot be taken, others before it are missing, or it is taken though it is strange."""
 
     place: int
     why: str
-    sound: bool = False
+    kind: Literal["bad", "missing", "strange"] = "bad"
 
 
 class EpisodeJudge:
@@ -58,7 +59,8 @@ class EpisodeJudge:
                 continue
             steps = frame - self._frame
             if steps > 1:
-                yield Fault(place, f"{steps - 1} rows are missing before frame {frame} of episode {self._episode.number}", sound=True)
+                rows = "1 row is" if steps == 2 else f"{steps - 1} rows are"
+                yield Fault(place, f"{rows} missing before frame {frame} of episode {self._episode.number}", "missing")
             time = self._time(stamp, steps)
             self._frame, self._stamp = frame, stamp if np.isfinite(stamp) else self._stamp
             if time:
@@ -81,11 +83,11 @@ class EpisodeJudge:
         task, index = int(chunk.task_index[place]), int(chunk.index[place])
         if task not in self._tasks and "task" not in self._told:
             self._told.add("task")
-            yield Fault(place, f"task_index is {task}, and meta/tasks.parquet has no such task", sound=True)
+            yield Fault(place, f"task_index is {task}, and meta/tasks.parquet has no such task", "strange")
         if index != self._episode.first_index + frame and "index" not in self._told:
             self._told.add("index")
             expected = self._episode.first_index + frame
-            yield Fault(place, f"index is {index}, by the metadata of episode {self._episode.number} it is {expected}", sound=True)
+            yield Fault(place, f"index is {index}, by the metadata of episode {self._episode.number} it is {expected}", "strange")
 
 
 def _not_finite(chunk: Chunk, column: Column) -> Iterator[Fault]:

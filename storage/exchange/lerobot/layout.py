@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from storage.errors import ImportProblem
 from storage.exchange.lerobot.installed import first_line, lerobot_module
 
 VERSION = "v3.0"
-CONVERTED = ("v2.0", "v2.1")
+OLDER = "v2.1"
 OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 """Columns that every dataset has; they become times, steps, episodes and tasks."""
 IMAGE_PREFIXES = ("observation.images.", "observation.image.", "observation.")
@@ -140,11 +141,11 @@ def _check_version(path: Path) -> None:
         version = json.loads(info.read_text(encoding="utf-8"))["codebase_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise ImportProblem(f"{info} cannot be read: {type(error).__name__}: {error}") from None
-    if version in CONVERTED:
+    if version == OLDER:
         raise ImportProblem(
-            f"{path} is LeRobot {version}, toddle reads {VERSION}: convert it with lerobot's own converter, which works in place and keeps "
-            f"the old one as {path.name}_old: python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=local/{path.name} "
-            f"--root={path} --push-to-hub=false"
+            f"{path} is LeRobot {version}, toddle reads {VERSION}: convert it with lerobot's own converter, in place and offline (the "
+            f"folder must be writable, the old one is kept as {path.name}_old): python -m lerobot.scripts.convert_dataset_v21_to_v30 "
+            f"--repo-id={shlex.quote(f'local/{path.name}')} --root={shlex.quote(str(path))} --push-to-hub=false"
         )
     if version != VERSION:
         raise ImportProblem(f"{info} says LeRobot {version}, toddle reads {VERSION}: convert it with the lerobot that wrote it")

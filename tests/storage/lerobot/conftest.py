@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,15 +37,17 @@ def scene() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def write_dataset(scene: Callable[..., np.ndarray]) -> Callable[..., Path]:
-    """Writes a dataset with lerobot: `row` gives what changes of a row, by episode and frame."""
+    """Writes a dataset with lerobot: `row` gives what changes of a row, by episode and frame; `options` are those of lerobot's `create`."""
 
-    def write(root: Path, features: dict | None = None, row: Callable[[int, int], dict] = lambda episode, frame: {}) -> Path:
+    def write(
+        root: Path, features: dict | None = None, row: Callable[[int, int], dict] = lambda episode, frame: {}, **options: Any
+    ) -> Path:  # fmt: skip
         from lerobot.configs import RGBEncoderConfig
         from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
         features = {key: dict(feature) for key, feature in (features or FEATURES).items()}
         encoder = RGBEncoderConfig(vcodec="h264")
-        dataset = LeRobotDataset.create("local/small", 10, features, root=root, robot_type="arm", rgb_encoder=encoder)
+        dataset = LeRobotDataset.create("local/small", 10, features, root=root, robot_type="arm", rgb_encoder=encoder, **options)
         for episode, length in enumerate(LENGTHS):
             for frame in range(length):
                 number = 100 * episode + frame

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,11 +18,6 @@ from storage.reader import SessionReader
 from storage.verify import check
 from toddle.sessions.command import sessions
 
-REPLAY = """
-nodes:
-  recorder: {kind: recorder, inputs: [robot]}
-  robot: {kind: robot, params: {driver: replay, rate_hz: 0, options: {session: s}}}
-"""
 TODDLE = str(Path(sys.executable).with_name("toddle"))
 
 
@@ -48,6 +44,16 @@ def test_faults_are_listed_line_by_line(mine, tmp_path):
     lines = done.output.splitlines()
     assert lines[0] == f"Error: {mine} has 2 faults; --skip-bad takes what is sound and lists the rest"
     assert all(line.endswith("file-000.mp4: is missing") for line in lines[1:]) and len(lines) == 3
+
+
+def test_what_was_left_out_is_on_the_screen_and_in_the_session(mine, tmp_path):
+    file = mine / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.take([place for place in range(len(table)) if place not in (3, 4)]), file)
+    done = run(tmp_path, "import", "lerobot", mine, "--name", "s", "--skip-bad")
+    lost = f"{file}: row 3: 2 rows are missing before frame 5 of episode 0"
+    assert (done.exit_code, done.output.splitlines()[1:]) == (0, [f"  skipped   {lost}"])
+    assert read_header(tmp_path / "s").source["left_out"] == [lost]
 
 
 def test_bad_arguments(dataset, tmp_path):
@@ -86,28 +92,29 @@ def test_the_hub(dataset, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["g1_bottle_v30", "g1_bottle_v30_2cam", "g1_bottle_v21"])
-def test_real_datasets_go_all_the_way(recordings, tmp_path, name):
-    """Imported, interrupted by Ctrl-C and gone on with, checked, replayed with nothing lost, exported, imported again."""
+def test_real_datasets_go_all_the_way(recordings, tmp_path, loaded, name):
+    """Imported, interrupted by Ctrl-C and gone on with, checked, replayed with nothing lost, exported, loaded by lerobot, and back."""
     source = converted(recordings / name, tmp_path) if name.endswith("v21") else recordings / name
     root = tmp_path / "sessions"
     command = [TODDLE, "sessions", "import", "lerobot", str(source), "--name", "s", "--root", str(root)]
     interrupted(command, root / "s")
     done = toddle(command[1:], tmp_path)
     assert done.returncode == 0 and "went on   after the " in done.stdout, done.stdout + done.stderr
-    assert toddle(["sessions", "verify", "s", "--root", str(root)], tmp_path).returncode == 0
+    assert toddle(["sessions", "verify", "s"], tmp_path).returncode == 0
     # a fifth of the frames of two of them is the frame before, in the videos as they were recorded
-    fit = toddle(["sessions", "check", "s", "--max-duplicates", "0.25", "--root", str(root)], tmp_path)
+    fit = toddle(["sessions", "check", "s", "--max-duplicates", "0.25"], tmp_path)
     assert fit.returncode == 0, fit.stdout
-    (tmp_path / "replay.yaml").write_text(REPLAY)
-    replayed = toddle(["launch", "replay.yaml", "--name", "again"], tmp_path)
-    assert replayed.returncode == 0, replayed.stdout[-2000:] + replayed.stderr[-2000:]  # 3 if anything was lost
-    assert frames(root / "again") == frames(root / "s")
-    exported = toddle(
-        ["sessions", "export", "lerobot", "s", "--out", str(tmp_path / "d"), "--codec", "h264", "--root", str(root)], tmp_path
-    )
-    assert exported.returncode == 0, exported.stderr
-    back = toddle(["sessions", "import", "lerobot", str(tmp_path / "d"), "--name", "back", "--root", str(root)], tmp_path)
+    replayed = toddle(["replay", "s", "--rate", "0", "--no-learn", "--no-viewer", "--name", "again"], tmp_path)
+    assert replayed.returncode == 0 and "dropped   nothing" in replayed.stdout, replayed.stdout[-2000:] + replayed.stderr[-2000:]
+    assert steps(root / "again", pictures=True) == steps(root / "s", pictures=True)
+    exported = toddle(["sessions", "export", "lerobot", "s", "--out", str(tmp_path / "d"), "--codec", "h264"], tmp_path)
+    assert (exported.returncode, exported.stderr) == (0, "")
+    dataset = loaded(tmp_path / "d")
+    assert [tuple(action.tolist()) for action in dataset.hf_dataset["action"]] == [action for *_, action in steps(root / "s")]
+    assert dataset[len(dataset) - 1]["observation.images.cam_high"].shape[0] == 3
+    back = toddle(["sessions", "import", "lerobot", str(tmp_path / "d"), "--name", "back"], tmp_path)
     assert back.returncode == 0, back.stderr
+    assert steps(root / "back") == steps(root / "s")
     assert check(root / "back").exit_code == 0
 
 
@@ -116,9 +123,17 @@ def toddle(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([TODDLE, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=280, check=False)
 
 
-def frames(session: Path) -> int:
+def steps(session: Path, pictures: bool = False) -> list[tuple]:
+    """Episode, step, state, a hash of the pictures where they count, and action."""
     with SessionReader(session) as reader:
-        return sum(row.frames for row in reader.episodes())
+        return [
+            (
+                frame.envelope.episode, frame.envelope.step, frame.arrays["state"].tolist(),
+                hash(b"".join(array.tobytes() for array in frame.arrays.values())) if pictures else None,
+                tuple(reader.read("action", frame.envelope.episode, frame.envelope.step).body.action.values()),
+            )
+            for frame in reader.topic_messages("frame")
+        ]  # fmt: skip
 
 
 def interrupted(command: list[str], session: Path) -> None:

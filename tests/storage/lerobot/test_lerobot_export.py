@@ -117,12 +117,13 @@ def test_lerobot_reads_it_offline(live, tmp_path, loaded, scene):
     assert set(dataset.meta.stats["action"]) >= {"min", "max", "mean", "std"}
 
 
-def test_video_is_as_good_as_its_codec(live, tmp_path, scene):
-    """Frames that come back differ from those that went as the encoder itself makes them differ, no more."""
+def test_video_is_as_good_as_its_codec(live, tmp_path, scene, capfd):
+    """Frames that come back differ from those that went as the encoder itself makes them differ, no more; and encoders are silent."""
     from lerobot.configs import RGBEncoderConfig
 
     av = pytest.importorskip("av")
     export_lerobot(live, tmp_path / "d", codec="h264")
+    assert capfd.readouterr() == ("", "")
     import_lerobot(tmp_path / "d", tmp_path / "back")
     options = RGBEncoderConfig(vcodec="h264").get_codec_options(as_strings=True)
     with av.open(str(tmp_path / "own.mp4"), "w") as out:
