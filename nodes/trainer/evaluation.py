@@ -18,10 +18,10 @@ from nodes.trainer.core import cut_probe
 from nodes.worlds import model_actions, model_cameras
 from storage.books import Episode
 from storage.errors import CorruptSession, SessionNotFound
-from storage.frames import Frames
 from storage.header import read_header
+from storage.loading.frames import Frames
+from storage.loading.windows import Windows
 from storage.reader import SessionReader
-from storage.windows import Windows
 from worldmodel.batch import Batch
 from worldmodel.checkpoint import Checkpoint
 from worldmodel.evaluate import Scores, score_probe, score_transitions

@@ -5,8 +5,8 @@ import pytest
 
 from nodes.trainer.evaluation import History, history_of, steps_of, whole
 from protocol import messages as m
-from storage.source import Source
-from storage.splits import by_unit
+from storage.editing.source import Source
+from storage.editing.splits import by_unit
 from storage.views import open_session
 from storage.writer import SessionWriter
 

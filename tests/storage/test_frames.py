@@ -13,10 +13,10 @@ from protocol import messages as m
 from storage import readahead
 from storage.errors import CorruptEvent, EventNotFound, StorageError
 from storage.exchange.tub_import import import_tub
-from storage.frames import Frames
-from storage.prefetch import prefetched
+from storage.loading.frames import Frames
+from storage.loading.prefetch import prefetched
+from storage.loading.windows import Windows
 from storage.reader import SessionReader
-from storage.windows import Windows
 from storage.writer import SessionWriter
 
 
