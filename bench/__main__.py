@@ -108,7 +108,7 @@ def read_command(quick: bool) -> None:
 @click.option("--quick", is_flag=True, help="One turn, and a shorter long dataset.")
 def exchange_command(quick: bool) -> None:
     """Import of LeRobot datasets beside bare decoding and encoding, and its memory."""
-    reached = exchange.bench(click.echo, RESULTS, learning.recordings(), 1 if quick else 5, 10_000 if quick else 50_000)
+    reached = exchange.bench(click.echo, RESULTS, learning.recordings(), 1 if quick else 7, 10_000 if quick else 200_000)
     sys.exit(0 if reached else 1)
 
 

@@ -1,8 +1,8 @@
-"""Encodes and writes messages in threads, in the order in which they came, while the importer reads on."""
+"""Encodes large pictures in threads while the importer reads on, and writes all messages in the order in which they came."""
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Semaphore
 from typing import Self
 
 from protocol.codec import SCHEMA_VERSION, Header
@@ -12,45 +12,48 @@ from storage.header import read_header
 from storage.record import encode_record
 from storage.writer import SessionWriter
 
-ENCODERS = 2
+THREADS = 2
 """Compressing a frame takes longer than decoding it."""
-MOST_WAITING = 16
-"""Messages that may wait: they hold their pictures."""
+LARGE_BYTES = 100_000
+"""What is smaller is compressed sooner than handed to a thread."""
+MOST_WAITING_BYTES = 16 << 20
 
 
 class Behind:
-    """Appends to `writer`, which is its own while it is open. A context manager; at its end everything is written.
+    """Appends to `writer`, from one thread. A context manager: at its end all is written, or all before what was refused.
 
     The arrays of a message must stay as they are once it is given.
     """
 
     def __init__(self, writer: SessionWriter) -> None:
         self.writer = writer
-        self._room = Semaphore(MOST_WAITING)
-        self._failed: Exception | None = None
-        self._encoding = ThreadPoolExecutor(ENCODERS, "encode")
-        self._writing = ThreadPoolExecutor(1, "write")
+        self._waiting: deque[tuple[Message, int, Future[bytes] | None]] = deque()
+        self._waiting_bytes = 0
+        self._threads = ThreadPoolExecutor(THREADS, "encode")
         self._codecs: SimpleQueue[ArrayCodec] = SimpleQueue()  # each serves one thread at a time
-        for _ in range(ENCODERS):
+        for _ in range(THREADS):
             self._codecs.put(ArrayCodec(read_header(writer.path).codecs))
 
     def append(self, message: Message) -> None:
         """Raises what `SessionWriter.append` does, of this message or of one before."""
-        self._room.acquire()
-        if self._failed is not None:
-            raise self._failed
-        self._writing.submit(self._write, message, self._encoding.submit(self._encode, message) if message.arrays else None)
+        size = sum(array.nbytes for array in message.arrays.values())
+        if size < LARGE_BYTES and not self._waiting:
+            self.writer.append(message)
+            return
+        self._waiting.append((message, size, self._threads.submit(self._encode, message) if size >= LARGE_BYTES else None))
+        self._waiting_bytes += size
+        while self._waiting_bytes > MOST_WAITING_BYTES:
+            self._write()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
-            self._encoding.shutdown()
+            while self._waiting:
+                self._write()
         finally:
-            self._writing.shutdown()
-        if self._failed is not None and kind is None:
-            raise self._failed
+            self._threads.shutdown(cancel_futures=True)
 
     def _encode(self, message: Message) -> bytes:
         codec = self._codecs.get()
@@ -59,16 +62,16 @@ class Behind:
         finally:
             self._codecs.put(codec)
 
-    def _write(self, message: Message, record: Future[bytes] | None) -> None:
+    def _write(self) -> None:
+        message, size, record = self._waiting[0]
         try:
-            if self._failed is not None:
-                return
             if record is None:
                 self.writer.append(message)
             else:
                 header: Header[Body] = Header(SCHEMA_VERSION, message.envelope, message.body)
                 self.writer.append_copy(header, record.result())
-        except Exception as error:  # for whoever appends next, or ends
-            self._failed = error
-        finally:
-            self._room.release()
+        except BaseException:
+            self._waiting.clear()  # nothing comes after a hole
+            raise
+        self._waiting.popleft()
+        self._waiting_bytes -= size

@@ -11,7 +11,7 @@ from storage.writer import SessionWriter
 
 
 def test_the_same_events_in_the_same_order(tmp_path, frame, make, robot):
-    messages = [make("robot/robot", 0, robot), *(frame(seq, size=(64, 48) if seq % 3 else (8, 8)) for seq in range(60))]
+    messages = [make("robot/robot", 0, robot), *(frame(seq, size=(300, 200) if seq % 3 else (8, 8)) for seq in range(1, 150))]
     with SessionWriter.create(tmp_path / "direct", commit_events=7) as writer:
         for message in messages:
             writer.append(message)
@@ -28,12 +28,12 @@ def test_the_same_events_in_the_same_order(tmp_path, frame, make, robot):
 
 def test_a_message_that_is_refused_ends_it_with_all_before_on_disk(tmp_path, frame):
     bad = frame(3)
-    bad.arrays["image/front"] = np.zeros(2, np.complex64)
+    bad.arrays["image/front"] = np.zeros(20_000, np.complex64)
 
     def write() -> None:
         with SessionWriter.create(tmp_path / "s") as writer, Behind(writer) as behind:
-            for seq in range(60):
-                behind.append(bad if seq == 3 else frame(seq))
+            for seq in range(150):
+                behind.append(bad if seq == 3 else frame(seq, size=(300, 200)))
 
     with pytest.raises(BadMessage, match="complex64"):
         write()
@@ -43,6 +43,6 @@ def test_a_message_that_is_refused_ends_it_with_all_before_on_disk(tmp_path, fra
 
 def test_what_fails_last_is_told_at_the_end(tmp_path, frame):
     bad = frame(0)
-    bad.arrays["image/front"] = np.zeros(2, np.complex64)
+    bad.arrays["image/front"] = np.zeros(20_000, np.complex64)
     with SessionWriter.create(tmp_path / "s") as writer, pytest.raises(BadMessage), Behind(writer) as behind:
         behind.append(bad)
