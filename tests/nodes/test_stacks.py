@@ -3,6 +3,9 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 NODE = """
 import threading
@@ -27,17 +30,20 @@ ended.set()
 """
 
 
-def test_asked_a_hundred_times_it_tells_and_goes_on() -> None:
-    node = subprocess.Popen([sys.executable, "-c", NODE], stdin=-1, stdout=-1, stderr=-1, text=True)
-    assert node.stdin and node.stdout and node.stderr
-    assert node.stdout.readline() == "ready\n"
-    for _ in range(100):
-        node.send_signal(signal.SIGUSR1)
-        told = [node.stderr.readline()]  # one answer before the next question
-        while "in <module>" not in told[-1]:
-            told.append(node.stderr.readline())
-            assert told[-1], "it has ended"
-        assert any("in where_it_hangs" in line for line in told)
-    _, rest = node.communicate("end\n")
-    assert node.returncode == 0
-    assert "in busy" in rest and "in where_it_hangs" in rest, "all threads are told about in the end"
+def test_asked_a_hundred_times_it_tells_and_goes_on(tmp_path: Path, wait: Callable[..., Any]) -> None:
+    said = tmp_path / "stderr"
+    with said.open("wb") as stderr, subprocess.Popen([sys.executable, "-c", NODE], stdin=-1, stdout=-1, stderr=stderr) as node:
+        assert node.stdin and node.stdout
+        try:
+            assert node.stdout.readline() == b"ready\n"
+            for _ in range(100):
+                before = said.stat().st_size
+                node.send_signal(signal.SIGUSR1)
+                wait(lambda before=before: said.stat().st_size > before, "an answer")
+            node.stdin.write(b"end\n")
+            node.stdin.flush()
+            assert node.wait(60) == 0
+        finally:
+            node.kill()
+    text = said.read_text()
+    assert "in where_it_hangs" in text and "in busy" in text, "of the main thread, and of the others"
