@@ -14,7 +14,8 @@ from nodes.process import show_stacks
 def busy():
     deep = lambda n: n and deep(n - 1)
     while not ended.is_set():
-        deep(5), list(map(str, range(30)))
+        deep(5)
+        list(map(str, range(30)))
 
 def where_it_hangs():
     while input() != "end":
