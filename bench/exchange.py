@@ -129,7 +129,8 @@ def _long_video(file: Path, frames: int) -> None:
 def bench(say: Callable[[str], None], results: Path, recordings: Path, rounds: int, frames: int) -> bool:
     """Both tables; whether every target was reached."""
     found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(dir=results.parent) as folder:
+    results.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=results) as folder:
         say("\n| import of LeRobot v3.0 | frames | bare frames/s | import frames/s | import to bare, median of neighbours |")
         say("|---|---|---|---|---|")
         for name in DATASETS:
@@ -138,7 +139,6 @@ def bench(say: Callable[[str], None], results: Path, recordings: Path, rounds: i
         say("\n| memory of a long import | frames | seconds | MB after a tenth | most MB after that |\n|---|---|---|---|---|")
         found["memory"] = row = memory(frames, Path(folder))
         say(f"| 64x48, 26 actions, 26 states | {frames} | {row['seconds']:.0f} | {row['early_mb']:.0f} | {row['most_mb']:.0f} |")
-    results.mkdir(exist_ok=True)
     (results / "exchange.json").write_text(json.dumps(found, indent=1))
     misses = [
         f"{name}: {found[name]['ratio']:.2f} of bare, at least {LEAST_SPEED}" for name in DATASETS if found[name]["ratio"] < LEAST_SPEED
