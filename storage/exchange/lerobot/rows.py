@@ -51,8 +51,7 @@ class Rows:
 
     def of(self, episode: EpisodeRow) -> Iterator[Chunk]:
         """The rows of an episode. Raises ValueError that says what is wrong with its file."""
-        again = episode.data == self._file and self._waiting is None
-        if episode.data != self._file or again:
+        if episode.data != self._file or self._waiting is None:
             self._file, self._waiting = episode.data, None
             self._chunks = self._read(episode.data)
         found = False
