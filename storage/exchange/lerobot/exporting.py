@@ -15,6 +15,7 @@ import msgspec
 from protocol.messages import LogRecord, Metrics
 from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, LeftOut, Notes, Skipped, Tell, appearing, quiet
+from storage.exchange.lerobot.encoding import Encoding
 from storage.exchange.lerobot.features import Features
 from storage.exchange.lerobot.installed import first_line, lerobot_module
 from storage.exchange.lerobot.messages import TASK
@@ -51,8 +52,8 @@ def export_lerobot(
             dataset = _create(part, repo_id or f"local/{target.name}", features, exporter, codec, pictures)
             exporter.own.added = features.added
             _quieten()
-            with lerobot_module("lerobot.utils.utils").SuppressProgressBars():
-                exporter.write(dataset, features, tell)
+            with lerobot_module("lerobot.utils.utils").SuppressProgressBars(), Encoding() as encoding:
+                exporter.write(dataset, features, tell, encoding)
             shutil.rmtree(part / "images", ignore_errors=True)  # where its writer kept frames for the encoder
             write_own(part, exporter.own)
         return ExportReport(
@@ -118,7 +119,7 @@ class _Exporter:
             )
         return lines
 
-    def write(self, dataset: Any, features: Features, tell: Tell) -> None:
+    def write(self, dataset: Any, features: Features, tell: Tell, encoding: Encoding) -> None:
         """All rows, an episode at a time."""
         mine: OwnEpisode | None = None
         for step, row, after in _looking_ahead(self._rows(features, tell)):
@@ -131,11 +132,11 @@ class _Exporter:
             _lerobot(dataset.add_frame, row)
             mine = self._noted(mine, step)
             if not goes_on:
-                _lerobot(dataset.save_episode, parallel_encoding=False)
+                _lerobot(encoding, dataset.save_episode, parallel_encoding=False)
                 self.own.episodes.append(mine)
                 self.frames += mine.frames
                 mine = None
-        _lerobot(dataset.finalize)
+        _lerobot(encoding, dataset.finalize)
         if not self.frames:
             why = "".join(f": {bad}" for bad in self.left_out.told()[:1])
             raise ExportProblem(f"session {self.own.session} has nothing to export{why}")

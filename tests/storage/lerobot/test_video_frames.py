@@ -1,8 +1,11 @@
 """Frames of a video are decoded once and in order, whatever the codec, and none is guessed."""
 
+import os
+
 import numpy as np
 import pytest
 
+from storage.exchange.lerobot.encoding import Encoding
 from storage.exchange.lerobot.video import Ended, VideoFrames, video_facts
 
 av = pytest.importorskip("av")
@@ -13,16 +16,25 @@ CODECS = {"libsvtav1": "av1", "h264": "h264", "mpeg4": "mpeg4"}
 def video(request, scene, tmp_path):
     """Twenty frames at 10 fps: the file, and its frames as PyAV gives them one after the other."""
     file = tmp_path / "video.mp4"
-    with av.open(str(file), "w") as out:
-        stream = out.add_stream(request.param, 10, options={"g": "4"})
-        stream.width, stream.height, stream.pix_fmt = 80, 64, "yuv420p"
-        for number in range(20):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(scene(number, 64, 80), format="rgb24")))
-        out.mux(stream.encode())
+    with Encoding() as encoding:
+        policies = encoding(write, file, request.param, scene)
+    assert policies == {os.SCHED_OTHER}, "no encoder takes the machine from others, not even root's"
     with av.open(str(file)) as container:
         truth = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert video_facts(file).codec == CODECS[request.param]
     return file, truth
+
+
+def write(file, codec, scene):
+    """The scheduling policies of all threads of this process while it encodes."""
+    with av.open(str(file), "w") as out:
+        stream = out.add_stream(codec, 10, options={"g": "4"})
+        stream.width, stream.height, stream.pix_fmt = 80, 64, "yuv420p"
+        for number in range(20):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(scene(number, 64, 80), format="rgb24")))
+        policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+        out.mux(stream.encode())
+    return policies
 
 
 def test_in_order_every_frame_is_decoded_once(video):
