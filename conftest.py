@@ -1,11 +1,13 @@
 """For all tests: where the real recordings are, and the rule that nothing may be skipped in CI."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 NO_RECORDINGS = "no real recordings"
+NO_DONKEYCAR = "donkeycar is not installed"  # nothing of toddle needs it: one test reads a tub with it, where somebody has it
 
 
 def recordings_folder() -> Path:
@@ -20,6 +22,22 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{NO_RECORDINGS} in {folder}: set TODDLE_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def content() -> Callable[[Path], str]:
+    """The hash of all that the session, or split, at a path holds."""
+    from storage.content_hash import ContentHash
+    from storage.views import open_session
+
+    def of(path: Path) -> str:
+        hashed = ContentHash()
+        with open_session(path) as reader:
+            for event in reader.numbered():
+                hashed.add(event)
+        return hashed.hexdigest()
+
+    return of
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -38,4 +56,4 @@ def _avoidable(reporter: pytest.TerminalReporter) -> list[str]:
     if not os.environ.get("TODDLE_NO_SKIP"):
         return []
     reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
-    return [reason for reason in reasons if NO_RECORDINGS not in reason]
+    return [reason for reason in reasons if NO_RECORDINGS not in reason and NO_DONKEYCAR not in reason]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import bus, codecs, learning, memory, overhead, read, recorder, replay, write
+from bench import bus, codecs, exchange, learning, memory, overhead, read, recorder, replay, write
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -104,9 +104,17 @@ def read_command(quick: bool) -> None:
     sys.exit(0 if read.bench(learning.recordings(), click.echo, RESULTS, 3 if quick else 7, 128 if quick else 400) else 1)
 
 
+@cli.command("exchange")
+@click.option("--quick", is_flag=True, help="One turn, and a shorter long dataset.")
+def exchange_command(quick: bool) -> None:
+    """Import of LeRobot datasets beside bare decoding and encoding, and its memory."""
+    reached = exchange.bench(click.echo, RESULTS, learning.recordings(), 1 if quick else 7, 10_000 if quick else 200_000)
+    sys.exit(0 if reached else 1)
+
+
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
-    codecs_command, learning_command,
+    exchange_command, codecs_command, learning_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import numpy as np
 from bench import read_cold, read_peers
 from bench.recordings import CAMERA, UInt8Array, camera_frames, write_session
 from storage.arrays import ArrayCodec, codecs_for
-from storage.frames import Frames
+from storage.loading.frames import Frames
+from storage.loading.prefetch import prefetched
 from storage.paths import disk_bytes
-from storage.prefetch import prefetched
 from storage.reader import SessionReader
 
 CODECS = ("raw", "zstd", "delta-zstd", "jpeg")
@@ -105,7 +105,7 @@ def _unchecked(loop: Callable[[np.random.Generator], int]) -> Callable[[np.rando
     """What comparing checksums costs: the same without."""
 
     def run(rng: np.random.Generator) -> int:
-        with patch("storage.frames.check_record"):
+        with patch("storage.loading.frames.check_record"):
             return loop(rng)
 
     return run

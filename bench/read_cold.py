@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from bench.recordings import CAMERA
-from storage.frames import Frames
-from storage.prefetch import prefetched
+from storage.loading.frames import Frames
+from storage.loading.prefetch import prefetched
 from storage.reader import SessionReader
 
 READS, BATCH = 128, 64

@@ -11,6 +11,7 @@ import numpy as np
 import zstandard
 
 from bench.recordings import CAMERA, EPISODE_STEPS, RATE_HZ, UInt8Array
+from storage.exchange.lerobot.encoding import Encoding
 
 KEY = f"observation.images.{CAMERA}"
 HEADER_BYTES = 64  # before the pixels of an MCAP message: time and place
@@ -31,11 +32,12 @@ def lerobot_dataset(folder: Path, frames: Sequence[UInt8Array], videos: bool) ->
         "action": {"dtype": "float32", "shape": (2,), "names": ["x", "y"]},
     }
     dataset = LeRobotDataset.create("local/bench", fps=RATE_HZ, features=features, root=folder, use_videos=videos)
-    for start in range(0, len(frames), EPISODE_STEPS):
-        for frame in frames[start : start + EPISODE_STEPS]:
-            dataset.add_frame({KEY: frame, "action": np.zeros(2, np.float32), "task": "bench"})
-        dataset.save_episode()
-    dataset.finalize()
+    with Encoding() as encoding:
+        for start in range(0, len(frames), EPISODE_STEPS):
+            for frame in frames[start : start + EPISODE_STEPS]:
+                dataset.add_frame({KEY: frame, "action": np.zeros(2, np.float32), "task": "bench"})
+            encoding(dataset.save_episode)
+        encoding(dataset.finalize)
     return LeRobotDataset("local/bench", root=folder, return_uint8=True)
 
 

@@ -80,6 +80,10 @@ class ImportProblem(StorageError):
     """Foreign data that cannot become a session as it is."""
 
 
+class ExportProblem(StorageError):
+    """A session that cannot be written in a foreign format as it is."""
+
+
 class MissingPackage(StorageError):
     """What was asked for needs an optional package that is not installed."""
 

@@ -19,7 +19,7 @@ FORMAT = 2
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The file's content. Times are ISO 8601 in UTC; `source` says where imported data came from.
 
-    `split` names the session beside this one of which it is a split: it has no events of its own, see `splits.py`.
+    `split` names the session beside this one of which it is a split: it has no events of its own, see `editing/splits.py`.
     """
 
     format: int = FORMAT

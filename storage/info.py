@@ -14,13 +14,17 @@ from storage.paths import disk_bytes
 
 
 class TopicInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One topic over all runs of its source. `bytes` are stored; the rate is what really came, by the source's clock."""
+    """One topic over all runs of its source. `bytes` are stored; the rate is what really came, by the source's clock.
+
+    `missing` were lost, `cut` an edit left out.
+    """
 
     count: int
     bytes: int
     rate_hz: float
     runs: int
     missing: int
+    cut: int
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +85,7 @@ def _topics(books: Books) -> dict[str, TopicInfo]:
             rate_hz=_rate_hz(streams),
             runs=len(streams),
             missing=sum(last - first + 1 for stream in streams for first, last in stream.gaps),
+            cut=sum(last - first + 1 for stream in streams for first, last in stream.cut),
         )
         for topic, streams in sorted(by_topic.items())
     }

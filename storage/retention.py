@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
+from storage.editing.making import sweep_unfinished
 from storage.errors import SessionPinned, StorageError
 from storage.header import read_header
 from storage.lock import SessionLock, writer_pid
-from storage.making import sweep_unfinished
 from storage.paths import disk_bytes, session_names
 from storage.splitfile import splits_of
 

@@ -22,6 +22,7 @@ from protocol.messages import Gap
 from storage.announced import Announced, check_announced, read_announced
 from storage.arrays import ArrayCodec
 from storage.books import Books
+from storage.editing.verifysplit import check_split
 from storage.errors import CorruptEvent, CorruptSession, StorageError
 from storage.header import read_header
 from storage.index import index_keys
@@ -31,7 +32,6 @@ from storage.paths import SEGMENTS
 from storage.record import Event, decode_record
 from storage.segment import NUMBER, Segment, page_problems, segment_folders
 from storage.spans import joined
-from storage.verifysplit import check_split
 from storage.views import open_session
 
 MAX_TOLD = 1000

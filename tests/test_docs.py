@@ -15,18 +15,15 @@ import pytest
 import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = [
-    "README.md",
-    *(
-        f"docs/{page}.md"
-        for page in ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "watching", "doctor", "security")
-    ),
-]
+GUIDES = ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "exchange", "watching", "doctor", "security")
+PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 ELSEWHERE = (
+    "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
     "toddle ask robot seek to=3/0",  # needs a replay that runs; this and the two below are tried in tests/live/test_replays.py
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
     "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",
+    "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
 )  # fmt: skip
 LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"

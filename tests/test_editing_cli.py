@@ -166,9 +166,21 @@ def test_tags_and_notes(root):
     refused("is no tag", "tag", "walk", "a\nb")
     assert call("note", "walk", "slippery", "--dry-run").stdout == "walk: the note would be 'slippery'; it was ''\n"
     call("note", "walk", "slippery")
+    told = call("info", "walk").stdout.splitlines()
+    assert "  tags      night" in told and "  notes     slippery" in told
     assert call("note", "walk", "").stdout == "walk: the note is ''; it was 'slippery'\n"
+    assert not any(line.startswith("  notes") for line in call("info", "walk").stdout.splitlines())
     assert call("pin", "walk", "--dry-run").stdout == "walk would be pinned\n"
     assert read_header(root / "walk").pinned is False
+
+
+def test_info_says_what_an_edit_cut(root):
+    call("drop", "walk", "--episodes", "1", "--as", "new")
+    text = call("info", "new").stdout
+    assert "made of   walk" in text and "missing" not in text
+    assert [line.split(", ")[-1] for line in text.splitlines() if line.startswith("  frame/robot")] == ["10 cut out"]
+    assert json.loads(call("info", "new", "--json").stdout)["topics"]["action/robot"]["cut"] == 10
+    assert "cut out" not in call("info", "walk").stdout
 
 
 def test_completion_knows_splits_and_one_line_tells_of_a_changed_source(root):

@@ -13,7 +13,7 @@ from nodes.robot.dot import ToroidalDot
 from nodes.trainer.config import TrainerConfig
 from nodes.trainer.core import TrainerCore
 from protocol import messages as m
-from storage.donkeycar import import_tub
+from storage.exchange.tub_import import import_tub
 from storage.reader import SessionReader
 from worldmodel.evaluate import Scores
 

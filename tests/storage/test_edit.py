@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from protocol import messages as m
-from storage.edit import JUDGEMENTS, drop, mark, merge, trim
+from storage.editing.edit import JUDGEMENTS, drop, mark, merge, trim
+from storage.editing.source import Source
 from storage.errors import CorruptEvent, DiskFull, EditRefused, SessionExists, SessionLocked
 from storage.header import change_header, read_header
 from storage.load import close_segments, load_books, open_segments, records
 from storage.paths import session_names
 from storage.reader import SessionReader
-from storage.source import Source
 from storage.verify import check
 from storage.writer import SessionWriter
 
@@ -251,7 +251,7 @@ def test_what_is_refused(session, drive, tmp_path, robot, monkeypatch):
                     edit()
         with pytest.raises(SessionExists, match="choose another name"):
             drop(source, "1").write(drive)
-        monkeypatch.setattr("storage.edit.free_bytes", lambda path: 1000)
+        monkeypatch.setattr("storage.editing.edit.free_bytes", lambda path: 1000)
         with pytest.raises(DiskFull, match="1000 are free"):
             drop(source, "1").write(tmp_path / "y")
     with SessionWriter.create(session, resume=True), pytest.raises(SessionLocked, match="wait for its end"):

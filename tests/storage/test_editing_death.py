@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from storage.edit import drop
+from storage.editing.edit import drop
+from storage.editing.source import Source
+from storage.editing.splits import by_unit
 from storage.paths import session_names
 from storage.retention import sweep
-from storage.source import Source
-from storage.splits import by_unit
 from storage.verify import check
 
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from storage import edit, header, load, making, splits, splitfile, writer
+from storage import header, load, splitfile, writer
+from storage.editing import edit, making, splits
 
 source, what, where, at = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 module, name = {

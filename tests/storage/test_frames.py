@@ -11,12 +11,12 @@ import pytest
 
 from protocol import messages as m
 from storage import readahead
-from storage.donkeycar import import_tub
 from storage.errors import CorruptEvent, EventNotFound, StorageError
-from storage.frames import Frames
-from storage.prefetch import prefetched
+from storage.exchange.tub_import import import_tub
+from storage.loading.frames import Frames
+from storage.loading.prefetch import prefetched
+from storage.loading.windows import Windows
 from storage.reader import SessionReader
-from storage.windows import Windows
 from storage.writer import SessionWriter
 
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from protocol import messages as m
+from storage.editing.overlap import dhash, find_overlap, without
+from storage.editing.source import Source
 from storage.errors import EditRefused
-from storage.overlap import dhash, find_overlap, without
 from storage.paths import session_names
-from storage.source import Source
 from storage.verify import check
 from storage.views import open_session
 from storage.writer import SessionWriter
@@ -103,9 +103,9 @@ def test_dhash_takes_any_picture(image):
 
 
 def test_transitions_of_the_real_recording(tub, tmp_path):
-    from storage.donkeycar import import_tub
-    from storage.splits import in_two
-    from storage.wanted import Guard
+    from storage.editing.splits import in_two
+    from storage.editing.wanted import Guard
+    from storage.exchange.tub_import import import_tub
 
     import_tub(tub, tmp_path / "car", fps=20, episodes_at=[151, 514, 516, 527, 651, 666])
     with Source(tmp_path / "car") as source:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from storage.editing.parts import guarded, pieces, share, stage_sizes, stages, train_and_validation, two_parts, units
+from storage.editing.table import Frames
+from storage.editing.wanted import Guard, before, episodes, guard
 from storage.errors import EditRefused
-from storage.parts import guarded, pieces, share, stage_sizes, stages, train_and_validation, two_parts, units
-from storage.table import Frames
-from storage.wanted import Guard, before, episodes, guard
 
 NO_GUARD = Guard()
 

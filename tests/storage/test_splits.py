@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from protocol import messages as m
-from storage.edit import trim
+from storage.editing.edit import trim
+from storage.editing.source import Source
+from storage.editing.splits import by_episodes, by_unit, in_stages, in_two
+from storage.editing.wanted import Guard
 from storage.errors import (
     CorruptSession,
     EditRefused,
@@ -22,11 +25,8 @@ from storage.header import change_header, read_header
 from storage.paths import disk_bytes, session_names
 from storage.reader import SessionReader
 from storage.retention import delete_session, retain
-from storage.source import Source
-from storage.splits import by_episodes, by_unit, in_stages, in_two
 from storage.verify import check, verify
 from storage.views import SplitReader, open_session
-from storage.wanted import Guard
 from storage.writer import SessionWriter
 
 READ_BY_SPLITS = {

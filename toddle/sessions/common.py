@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
-    from storage.edit import Made
+    from storage.editing.edit import Made
     from storage.info import SessionInfo
 
 MAX_LINES = 20  # of a list in the output; --json has all

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from protocol.messages import Array, Message, Robot
     from storage.reader import SessionReader
-    from toddle.sessions.sheet import Shown
+    from toddle.sessions.sheet import Picture, Shown
 
 COUNT, MOST = 48, 400
 
@@ -28,24 +28,29 @@ COUNT, MOST = 48, 400
 @click.option("--episode", type=click.IntRange(min=0), help="Of this episode only.")
 def contact_sheet(name: str, root: str | None, out: str, every: int | None, count: int | None, episode: int | None) -> None:
     """What happened in session NAME: pictures with episode, step, time and the action taken."""
-    from storage.errors import StorageError
     from storage.views import open_session
 
     need_opencv()
     if every and count:
         raise click.UsageError("--every and --count say the same: give one of them")
     with open_session(find(root, name)) as reader:
-        steps = _steps(reader, episode)
-        total = sum(len(of) for _, of in steps)
-        if not total:
-            raise StorageError(f"session {reader.path.name} has no frames{'' if episode is None else f' in episode {episode}'} to show")
-        if every and -(-total // every) > MOST:
-            raise StorageError(f"every {every} of {total} steps are more than {MOST} pictures: use --every {-(-total // MOST)} or more")
-        chosen = range(0, total, every) if every else _spread(total, min(total, count or COUNT))
-        from toddle.sessions.sheet import draw
-
-        picture = draw(reader.header.name, reader.robot, list(_shown(reader, steps, list(chosen))), total)
+        picture = sheet_of(reader, episode=episode, every=every, count=count)
     write_picture(picture, out or f"contact-sheet-{reader.header.name}.png")
+
+
+def sheet_of(reader: SessionReader, *, episode: int | None = None, every: int | None = None, count: int | None = None) -> Picture:
+    """The sheet of a session as RGB. Raises StorageError when it has nothing to show."""
+    from storage.errors import StorageError
+    from toddle.sessions.sheet import draw
+
+    steps = _steps(reader, episode)
+    total = sum(len(of) for _, of in steps)
+    if not total:
+        raise StorageError(f"session {reader.path.name} has no frames{'' if episode is None else f' in episode {episode}'} to show")
+    if every and -(-total // every) > MOST:
+        raise StorageError(f"every {every} of {total} steps are more than {MOST} pictures: use --every {-(-total // MOST)} or more")
+    chosen = range(0, total, every) if every else _spread(total, min(total, count or COUNT))
+    return draw(reader.header.name, reader.robot, list(_shown(reader, steps, list(chosen))), total)
 
 
 def _steps(reader: SessionReader, episode: int | None) -> list[tuple[int, range]]:

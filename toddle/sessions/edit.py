@@ -19,7 +19,7 @@ from toddle.sessions.common import (
 )
 
 if TYPE_CHECKING:
-    from storage.edit import Edit
+    from storage.editing.edit import Edit
 
 JUDGEMENTS = ("success", "failure", "discard")
 
@@ -37,8 +37,8 @@ def trim(name: str, target: str, start: str | None, until: str | None, root: str
 
     A PLACE is a number of seconds from the first frame (12.5), a step of an episode (3:40) or its start (3:).
     """
-    from storage import edit
-    from storage.source import Source
+    from storage.editing import edit
+    from storage.editing.source import Source
 
     with Source(find(root, name)) as source:
         _make(edit.trim(source, start, until), root, target, dry_run, as_json)
@@ -54,8 +54,8 @@ def trim(name: str, target: str, start: str | None, until: str | None, root: str
 @json_option
 def drop(name: str, target: str, episodes: str | None, marked: str | None, root: str | None, dry_run: bool, as_json: bool) -> None:
     """Make session NEW of NAME without some episodes."""
-    from storage import edit
-    from storage.source import Source
+    from storage.editing import edit
+    from storage.editing.source import Source
 
     if episodes is None and marked is None:
         raise click.UsageError("which episodes? give --episodes or --marked")
@@ -73,8 +73,8 @@ def merge(names: tuple[str, ...], target: str, root: str | None, dry_run: bool, 
     """Make session NEW of several, one after the other; where two use the same episode numbers, the later ones count on."""
     from contextlib import ExitStack
 
-    from storage import edit
-    from storage.source import Source
+    from storage.editing import edit
+    from storage.editing.source import Source
 
     if len(names) < 2:
         raise click.UsageError("merge what? give at least two sessions")
@@ -97,15 +97,15 @@ def mark(
     name: str, judgement: str, episodes: str, relabel: bool, reason: str, target: str, root: str | None, dry_run: bool, as_json: bool
 ) -> None:  # fmt: skip
     """Make session NEW of NAME with some episodes marked as a success, a failure, or to be discarded."""
-    from storage import edit
-    from storage.source import Source
+    from storage.editing import edit
+    from storage.editing.source import Source
 
     with Source(find(root, name)) as source:
         _make(edit.mark(source, judgement, episodes, relabel=relabel, reason=reason), root, target, dry_run, as_json)
 
 
 def _make(edit: Edit, root: str | None, name: str, dry_run: bool, as_json: bool) -> None:
-    from storage.making import check_free
+    from storage.editing.making import check_free
 
     target = new_path(root, name)
     check_free(target)

@@ -83,13 +83,20 @@ def _info_lines(info: SessionInfo, quality: Quality | None) -> list[str]:
         cameras = ", ".join(f"{camera.name} {camera.width}x{camera.height}" for camera in robot.cameras) or "no camera"
         actions = f"{len(robot.actions.choices)} actions" if robot.actions.discrete else f"actions {', '.join(robot.actions.names)}"
         lines.append(f"  robot     {robot.driver}: {cameras}; {actions}; {robot.rate_hz:g} Hz {robot.timing}")
-    if info.source:
-        lines.append("  source    " + ", ".join(f"{key} {value}" for key, value in info.source.items()))
+    source, label = info.source, "source"
+    while source:  # and what that was made of
+        told = {key: value for key, value in source.items() if key not in ("left_out", "notes", "source")}  # --json has those
+        lines.append(f"  {label:9} " + ", ".join(f"{key} {value}" for key, value in told.items()))
+        source, label = source.get("source"), "before"
     if info.derived_from:
         lines.append(f"  made of   {', '.join(info.derived_from)}")
+    if info.tags:
+        lines.append(f"  tags      {', '.join(info.tags)}")
+    lines += [f"  {'' if place else 'notes':9} {line}" for place, line in enumerate(info.notes.splitlines())]
     for topic, row in info.topics.items():
         missing = f", {row.missing} missing" if row.missing else ""
-        lines.append(f"  {topic:24} {row.count:8} messages {row.rate_hz:8.2f} Hz {size(row.bytes):>10}{missing}")
+        cut_out = f", {row.cut} cut out" if row.cut else ""
+        lines.append(f"  {topic:24} {row.count:8} messages {row.rate_hz:8.2f} Hz {size(row.bytes):>10}{missing}{cut_out}")
     if quality is not None:
         lines += quality_lines(info, quality)
     rows = [

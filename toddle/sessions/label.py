@@ -13,7 +13,7 @@ from toddle.sessions.common import dry_option, find, name_argument, root_option
 @dry_option
 def tag(name: str, tags: tuple[str, ...], remove: bool, root: str | None, dry_run: bool) -> None:
     """Put tags on session NAME, or take them off."""
-    from storage import labels
+    from storage.editing import labels
     from storage.header import read_header
 
     path = find(root, name)
@@ -28,7 +28,7 @@ def tag(name: str, tags: tuple[str, ...], remove: bool, root: str | None, dry_ru
 @dry_option
 def note(name: str, text: str, root: str | None, dry_run: bool) -> None:
     """Write TEXT as the note of session NAME, in place of what stands there; an empty one takes it off."""
-    from storage import labels
+    from storage.editing import labels
     from storage.header import read_header
 
     path = find(root, name)

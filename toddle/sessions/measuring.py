@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from toddle.sessions.common import size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from storage.info import SessionInfo
     from storage.quality.measure import Meter
     from storage.quality.report import CameraQuality, Intervals, Place, Quality
+    from storage.record import Event
 
 BAR = 24  # characters of the longest bar
 FEW = 10  # intervals that say nothing about a topic; --json has them
 LEVELS = " ▁▂▃▄▅▆▇█"
 
 
-def measured(path: Path) -> tuple[SessionInfo, Meter]:
-    """What the session at `path` holds, and its quality; with a progress bar where somebody looks."""
+def measured(path: Path, also: Callable[[Event], object] = lambda event: None) -> tuple[SessionInfo, Meter]:
+    """What the session at `path` holds, and its quality; with a progress bar where somebody looks. `also` sees every event."""
     from rich.console import Console
     from rich.progress import track
 
@@ -31,6 +34,7 @@ def measured(path: Path) -> tuple[SessionInfo, Meter]:
         events = reader.numbered()
         for event in track(events, path.name, info.events, console=console, transient=True, disable=not console.is_terminal):
             meter.add(event)
+            also(event)
     return info, meter
 
 

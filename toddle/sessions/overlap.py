@@ -9,7 +9,7 @@ import click
 from toddle.sessions.common import complete_session, dry_option, echo_json, echo_made, find, json_option, root_option
 
 if TYPE_CHECKING:
-    from storage.overlap import Overlap
+    from storage.editing.overlap import Overlap
 
 
 @click.command()
@@ -30,8 +30,8 @@ def overlap(
     A transition is a frame, the action after it, and the next frame: identical byte for byte, or with --perceptual
     alike by the dHash of both frames (and the action, where actions are discrete). Both may be sessions or splits.
     """
-    from storage.overlap import find_overlap, without
-    from storage.source import Source
+    from storage.editing.overlap import find_overlap, without
+    from storage.editing.source import Source
     from storage.views import open_session
 
     path = find(root, validation)

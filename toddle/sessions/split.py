@@ -9,8 +9,8 @@ import click
 from toddle.sessions.common import dry_option, echo_made, find, json_option, name_argument, root_option
 
 if TYPE_CHECKING:
-    from storage.source import Source
-    from storage.splits import Division
+    from storage.editing.source import Source
+    from storage.editing.splits import Division
 
 DOUBLING = "doubling"
 
@@ -35,7 +35,7 @@ def split(name: str, prefix: str | None, root: str | None, dry_run: bool, as_jso
     The parts lie beside NAME and open by their names wherever a session does: PREFIX_train_700 and
     PREFIX_validate_300, with the number of their frames. They hold ranges of NAME, which cannot be deleted while there are any.
     """
-    from storage.source import Source
+    from storage.editing.source import Source
 
     with Source(find(root, name)) as source:
         division = _divide(source, prefix or source.path.name, **how)
@@ -46,7 +46,7 @@ def _divide(  # noqa: PLR0913 - an option each
     source: Source, prefix: str, *, by: str | None, stages: str | None, train: int | None, validate: str | None, guard: str,
     each: bool, every: float | None, first: int,
 ) -> Division:  # fmt: skip
-    from storage import splits, wanted
+    from storage.editing import splits, wanted
 
     apart, percent = wanted.guard(guard), train or splits.PERCENT
     if (by is None) == (stages is None):

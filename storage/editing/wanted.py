@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from storage.editing.table import Frames, Mask, Numbers
 from storage.errors import EditRefused
-from storage.table import Frames, Mask, Numbers
 
 _PLACE = re.compile(r"(\d+):(\d*)")
 MAX_EPISODES = 10**6  # of one range

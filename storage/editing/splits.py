@@ -15,19 +15,19 @@ import numpy as np
 
 from protocol.messages import Message
 from storage.books import Books
-from storage.edit import Made
+from storage.editing.edit import Made
+from storage.editing.making import check_free, making
+from storage.editing.parts import Part, Unit, pieces, stage_sizes, stages, train_and_validation, two_parts, units
+from storage.editing.source import Source
+from storage.editing.table import Table
+from storage.editing.wanted import Guard, known_episodes
 from storage.errors import EditRefused
 from storage.header import Header, new_header, read_header, write_header
 from storage.lock import SessionLock
-from storage.making import check_free, making
-from storage.parts import Part, Unit, pieces, stage_sizes, stages, train_and_validation, two_parts, units
 from storage.paths import session_path
 from storage.retention import delete_session
-from storage.source import Source
 from storage.spans import Span
 from storage.splitfile import Split, write_split
-from storage.table import Table
-from storage.wanted import Guard, known_episodes
 
 PERCENT = 70
 

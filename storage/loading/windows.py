@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import CorruptEvent, StorageError
-from storage.frames import Frames, IntArray, UInt8Array, robot_of
+from storage.loading.frames import Frames, IntArray, UInt8Array, robot_of
 from storage.places import Places, joined_places
 from storage.reader import SessionReader
 from storage.record import check_record, parts_of

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 
 from protocol.codec import Header as MessageHeader
 from storage.books import Books
+from storage.editing.table import Table
 from storage.errors import SessionLocked
 from storage.header import Header, read_header
 from storage.load import books_of, close_segments, open_segments, records
@@ -13,7 +14,6 @@ from storage.lock import writer_pid
 from storage.record import check_record, read_header_of
 from storage.spans import Span
 from storage.splitfile import base_of, read_split
-from storage.table import Table
 
 
 class Copy(NamedTuple):

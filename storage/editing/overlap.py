@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.messages import Action, Message
+from storage.editing.source import Source
+from storage.editing.splits import Division
 from storage.errors import EditRefused
 from storage.reader import SessionReader
-from storage.source import Source
 from storage.spans import Numbering, joined, outside
-from storage.splits import Division
 
 HASH_BITS = 64
 _ROWS, _COLUMNS = 8, 9

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.editing.table import Frames, Mask, Numbers
+from storage.editing.wanted import Guard
 from storage.errors import EditRefused
-from storage.table import Frames, Mask, Numbers
-from storage.wanted import Guard
 
 Unit = Literal["episode", "session", "time"]
 TRAIN, VALIDATE = "train", "validate"

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from protocol.messages import Gap, Message
 from storage.arrays import ArrayCodec
 from storage.books import Books
+from storage.editing.source import Source
 from storage.errors import CorruptEvent, StorageError
 from storage.load import records
 from storage.record import decode_record
-from storage.source import Source
 from storage.splitfile import read_split
 
 

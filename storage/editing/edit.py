@@ -19,16 +19,16 @@ import numpy as np
 from protocol.codec import Header as MessageHeader
 from protocol.messages import Envelope, EpisodeMark, MarkName, Message, Robot
 from storage.arrays import ArrayCodec
+from storage.editing.making import check_free, making
+from storage.editing.source import Source
+from storage.editing.table import ALL, NONE, Mask, Table
+from storage.editing.wanted import before, known_episodes
 from storage.errors import DiskFull, EditRefused
 from storage.header import change_header
 from storage.load import records
-from storage.making import check_free, making
 from storage.paths import free_bytes
 from storage.record import copied_bytes, encode_record, read_header_of
-from storage.source import Source
 from storage.spans import Span
-from storage.table import ALL, NONE, Mask, Table
-from storage.wanted import before, known_episodes
 from storage.writer import SessionWriter
 
 JUDGEMENTS: tuple[MarkName, ...] = ("success", "failure", "discard")

@@ -1,0 +1,1 @@
+"""New sessions made of others, and splits: lists of ranges over a session that stays as it is."""

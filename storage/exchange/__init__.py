@@ -1,0 +1,1 @@
+"""Recordings of other systems become sessions, and sessions become what other systems read."""

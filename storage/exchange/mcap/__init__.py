@@ -1,0 +1,1 @@
+"""MCAP, as Foxglove and ROS 2 have it, both ways."""
