@@ -1,6 +1,5 @@
 """A run's folder `runs/<name>/`: what was started, with which versions, from which launch file."""
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ import yaml
 
 from launch.errors import LaunchError
 from launch.graph import Graph, Table
+from protocol.files import write_whole
 from protocol.wiring import Wiring
 
 PACKAGES = ("numpy", "pyzmq", "msgpack", "msgspec", "lmdb", "torch", "timm", "opencv-python")
@@ -113,8 +113,8 @@ def _git_commit() -> str:
 def write(path: Path, graph: Graph, wiring: Mapping[str, Wiring], table: Table, command: Sequence[str]) -> dict[str, str]:
     """Everything known before the first process starts; returns the versions."""
     resolved = resolved_file(graph)
-    _write(path / "launch.json", json.dumps(resolved, indent=2) + "\n")
-    _write(path / "launch.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    write_whole(path / "launch.json", _json(resolved))
+    write_whole(path / "launch.yaml", yaml.safe_dump(resolved, sort_keys=False).encode())
     for name, one in wiring.items():
         one.write(path / "wiring" / f"{name}.json")
     found = versions()
@@ -122,8 +122,8 @@ def write(path: Path, graph: Graph, wiring: Mapping[str, Wiring], table: Table, 
         "run": table.run, "command": list(command), "cwd": os.getcwd(), "seed": graph.seed,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": found,
     }  # fmt: skip
-    _write(path / MARKER, json.dumps(facts, indent=2) + "\n")
-    _write(path / "graph.json", msgspec.json.format(msgspec.json.encode(table), indent=2).decode() + "\n")
+    write_whole(path / MARKER, _json(facts))
+    write_whole(path / "graph.json", _json(table))
     return found
 
 
@@ -146,8 +146,5 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def _json(thing: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(thing), indent=2) + b"\n"

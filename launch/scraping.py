@@ -10,7 +10,6 @@ run does not depend on any of this: trouble with it is a warning.
 import json
 import re
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from launch.board import Board, NodeView
 from launch.check import LAUNCHER
 from launch.rundir import still_running
 from protocol.exposition import Metric, Page, Sample
+from protocol.files import write_whole
 from protocol.metrics_server import MetricsServer
 
 FOLDER = "_prometheus"
@@ -53,7 +53,7 @@ class Scraping:
             self._server = MetricsServer(Page(self._read).render, answers)
             self._file.parent.mkdir(parents=True, exist_ok=True)
             for name in STATIC:
-                _write(self._folder / name, Path(__file__).with_name("watching").joinpath(name).read_text(encoding="utf-8"))
+                write_whole(self._folder / name, Path(__file__).with_name("watching").joinpath(name).read_bytes())
             self._sweep()
         self.look()
 
@@ -67,7 +67,7 @@ class Scraping:
         targets += [self._target(name, self._board.nodes[name].kind, url) for name, url in self._where.items()]
         with self._trouble():
             if targets != self._written or not self._file.exists():
-                _write(self._file, json.dumps(targets, indent=2) + "\n")
+                write_whole(self._file, (json.dumps(targets, indent=2) + "\n").encode())
                 self._written = targets
 
     def end(self) -> None:
@@ -117,10 +117,3 @@ class Scraping:
         except OSError as error:
             self._broken = True
             self._warn(f"Prometheus will not find this run: {error.filename or self._folder}: {error.strerror}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, whoever else is writing it."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -9,6 +9,7 @@ import msgspec
 from launch.board import Board, NodeView
 from launch.supervisor import EXIT_DONE, EXIT_LOST, End, Outcome
 from protocol.clock import NS_PER_S
+from protocol.files import write_whole
 from protocol.messages import TopicCount
 
 TROUBLES = {"starting": "too long in starting", "hung": "alive without progress", "silent": "silent"}
@@ -139,9 +140,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        part.replace(path)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
 def summarise(

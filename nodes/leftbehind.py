@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from protocol.files import write_whole
+
 
 class LeftBehind:
     """Written whole or not at all. A disk that takes it no more is one warning, and the node goes on without."""
@@ -13,10 +15,8 @@ class LeftBehind:
         self._failing = False
 
     def write(self, text: str) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
         try:
-            part.write_text(text)
-            part.replace(self.path)
+            write_whole(self.path, text.encode())
         except OSError as error:
             if not self._failing:
                 self._log.warning("%s cannot be written, so a restarted node would go on from an older place: %s", self.path, error)

@@ -22,6 +22,7 @@ import numpy as np
 
 from nodes.viewer.config import ViewerConfig
 from nodes.viewer.keys import decode_cv_key
+from protocol.files import write_whole
 
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -279,14 +280,11 @@ def _local_display_answers(display: str) -> bool:
 def write_png(path: Path, picture: UInt8Array) -> None:
     """Write an RGB picture so that a reader sees the old file or the whole new one. Raises SinkError."""
     ok, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if not ok:
             raise OSError("OpenCV could not encode it")
-        part.write_bytes(data.tobytes())
-        part.replace(path)
+        write_whole(path, data.tobytes())
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise SinkError(f"cannot write {path}: {error}. Is there room on the disk?") from error
 
 
