@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# before anything imports torch: threads that spin while they wait take the core that another process needs, and a busy
+# machine learns five times as slowly; the launcher sets it for its nodes too
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 NO_RECORDINGS = "no real recordings"
 NO_DONKEYCAR = "donkeycar is not installed"  # nothing of toddle needs it: one test reads a tub with it, where somebody has it
 

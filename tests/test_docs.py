@@ -28,7 +28,7 @@ ELSEWHERE = (
 LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
-SHORT = ["--time-limit", "4"]
+SHORT = ["--time-limit", "2"]
 NOT_INHERITED = ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")
 
 
@@ -57,7 +57,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     if words[1] == "topic" and words[2] != "list":
         words += ["--count", "2"]
     if "--time-limit" in words:
-        words[words.index("--time-limit") + 1] = "6" if command == PREPARE else "4"
+        words[words.index("--time-limit") + 1] = "6" if command == PREPARE else SHORT[1]
     return subprocess.run(argv(words), cwd=folder, env=env(folder), capture_output=True, text=True, timeout=120, check=False)
 
 
