@@ -1,10 +1,8 @@
 """Where each node binds: sockets in a private folder, or loopback ports."""
 
-import errno
 import os
 import secrets
 import shutil
-import socket
 import stat
 import sys
 import tempfile
@@ -16,6 +14,7 @@ import psutil
 from launch.check import LAUNCHER
 from launch.errors import LaunchError
 from launch.loader import Launch
+from protocol.ports import TAKEN, free_ports, hold
 from protocol.wiring import Endpoints
 
 LANES = ("latest", "reliable", "control")
@@ -95,24 +94,24 @@ def _ipc(folder: Path, names: Iterable[str]) -> dict[str, Endpoints]:
 
 
 def _tcp(launch: Launch, names: list[str]) -> dict[str, Endpoints]:
-    host, base = launch.spec.host, launch.spec.base_port
-    held = [_hold(launch, host, base + index if base else 0) for index in range(3 * len(names))]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
+    host = launch.spec.host
+    ports = _ports(launch, 3 * len(names))
     shown = f"[{host}]" if ":" in host else host
     return {name: Endpoints(*(f"tcp://{shown}:{ports[3 * index + lane]}" for lane in range(3))) for index, name in enumerate(names)}
 
 
-def _hold(launch: Launch, host: str, port: int) -> socket.socket:
-    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _ports(launch: Launch, count: int) -> list[int]:
+    """From `base_port` on, where the file gives one."""
+    host, base = launch.spec.host, launch.spec.base_port
+    port = 0
     try:
-        one.bind((host, port))
+        if not base:
+            return free_ports(count, host)
+        for port in range(base, base + count):
+            hold(host, port).close()
     except (OSError, OverflowError) as error:
-        one.close()
-        if getattr(error, "errno", 0) == errno.EADDRNOTAVAIL:
+        if isinstance(error, OSError) and error.errno not in TAKEN:
             raise launch.error(("host",), f"host '{host}' is no address of this machine") from None
-        text = f"port {port} on {host} is taken; give another base_port, or 0 for free ports"
+        text = f"{f'port {port}' if port else 'every port tried'} on {host} is taken; give another base_port, or 0 for free ports"
         raise launch.error(("base_port",), text) from None
-    return one
+    return list(range(base, base + count))

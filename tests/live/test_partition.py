@@ -1,7 +1,6 @@
 """The tcp link to a robot stalls, is cut, or goes deaf on one side: noticed, safe, resumed, and counted to the number."""
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import zmq
 from protocol import control
 from protocol import messages as m
 from protocol.bus import Bus
+from protocol.ports import free_ports
 from protocol.wiring import Endpoints, Peer, Subscriber, Wiring
 
 from .conftest import PROJECT
@@ -25,14 +25,6 @@ LIMIT_S = 60.0
 NOTICED_IN = 5
 """Heartbeats: the three that do not come, the one that was on its way, and the one that says so."""
 ROBOT = {"driver": "toroidal_dot", "options": {"size": 64, "radius": 2, "step": 5}, "timing": "paced", "rate_hz": 20.0}
-
-
-def free_ports(count: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in taken]
-    for one in taken:
-        one.close()
-    return ports
 
 
 def endpoints(ports: list[int]) -> Endpoints:

@@ -145,7 +145,7 @@ def test_a_restarted_robot_goes_on_counting_episodes(robot: Any) -> None:
 
 
 def test_a_robot_goes_on_when_its_place_cannot_be_written(robot: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / ".place-node.part").mkdir()
+    (tmp_path / "place-node").mkdir()
     made = robot(episode_steps=1)
     for _ in range(8):
         made.tick()

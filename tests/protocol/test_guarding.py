@@ -14,17 +14,10 @@ from protocol import codec, control, keys
 from protocol import messages as m
 from protocol.bus import Bus
 from protocol.errors import BindError, ControlError, KeysError
+from protocol.ports import free_ports
 from protocol.wiring import Endpoints, Peer, Wiring
 
 ROBOT, RECORDER, VIEWER = [("robot", "robot")], [("rec", "recorder")], [("view", "viewer")]
-
-
-def free_ports(host: str, count: int) -> list[int]:
-    held = [stdlib_socket.create_server((host, 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 class Keyed:
@@ -39,7 +32,7 @@ class Keyed:
 
     def endpoints(self, name: str) -> Endpoints:
         if name not in self._ends:
-            self._ends[name] = Endpoints(*(f"tcp://{self.host}:{port}" for port in free_ports(self.host, 3)))
+            self._ends[name] = Endpoints(*(f"tcp://{self.host}:{port}" for port in free_ports(3, self.host)))
         return self._ends[name]
 
     def peer(self, name: str, kind: str) -> Peer:

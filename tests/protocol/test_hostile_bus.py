@@ -2,7 +2,6 @@
 
 import pickle
 import random
-import socket as stdlib_socket
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from protocol.codec import MAX_HEADER_BYTES
 from protocol.control import MAX_REQUEST_BYTES
 from protocol.errors import REASONS, ControlError, EncodeError
 from protocol.messages import MAX_NUMBER
+from protocol.ports import free_ports
 from protocol.publishing import DATA, WHO
 from protocol.sockets import MARGIN_BYTES
 from protocol.topics import TOPICS
@@ -256,10 +256,7 @@ def _serves(robot: Bus, recorder: Bus, graph: Any, take: Any) -> None:
 def test_plain_connections_that_speak_no_zmtp_or_nothing(graph: Any, ready: Any, take: Any, transport: str) -> None:
     ends = graph.endpoints("robot")
     if transport == "tcp":
-        free = [stdlib_socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-        ends = Endpoints(*(f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in free))
-        for one in free:
-            one.close()
+        ends = Endpoints(*(f"tcp://127.0.0.1:{port}" for port in free_ports(3)))
         graph.endpoints = {"robot": ends, "rec": graph.endpoints("rec")}.__getitem__
     robot = graph.bus("robot", "robot", subscribers=RECORDER)
     noise = random.Random(14)

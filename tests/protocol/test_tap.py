@@ -7,6 +7,7 @@ import zmq
 
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.ports import free_ports
 from protocol.tap import Heard, Tap
 from protocol.wiring import Endpoints, Peer
 
@@ -37,7 +38,7 @@ def listening(tap: Tap, bus, wait) -> Heard:
 
 @pytest.mark.parametrize("tcp", [False, True])
 def test_it_hears_and_is_not_known(graph, wait, take, tcp: bool) -> None:
-    options = {"endpoints": Endpoints(*(f"tcp://127.0.0.1:{free_port()}" for _ in range(3)))} if tcp else {}
+    options = {"endpoints": Endpoints(*(f"tcp://127.0.0.1:{free_ports(1)[0]}" for _ in range(3)))} if tcp else {}
     robot = graph.bus("robot", "robot", **options)
     with Tap([Peer("robot", "robot", robot.wiring.endpoints)], ["frame/robot"]) as tap:
         first = listening(tap, robot, wait)
@@ -119,11 +120,3 @@ def test_it_leaves_nothing(graph, wait) -> None:
     tap.close()
     tap.close()
     assert publish(robot, 1) > 0
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

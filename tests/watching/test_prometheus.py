@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from protocol.ports import free_ports
 
 from ..live.conftest import PROJECT, SMALL, Bench, bench, wait_for  # noqa: F401 (a fixture)
 
@@ -34,9 +35,7 @@ class Prometheus:
     """The server, on the ready files of a folder of runs; only the times are shorter."""
 
     def __init__(self, command: str, ready: Path, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
         folder.mkdir()
         config = yaml.safe_load((ready / "prometheus.yml").read_text())
         times = {"scrape_interval": SCRAPE_INTERVAL, "scrape_timeout": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL}
