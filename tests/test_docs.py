@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,12 +43,36 @@ def commands(page: str) -> list[str]:
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a user has it after `make demo`, but for a smaller and shorter one."""
-    folder = tmp_path_factory.mktemp("user")
+    folder = tmp_path_factory.mktemp("user") / "user"
     shutil.copytree(PROJECT / "launch", folder / "launch", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "docs").mkdir()
     assert run(PREPARE, folder).returncode == 0
     (folder / "laptop.pub").write_text(zmq.curve_keypair()[0].decode())  # as scp brings it
     return folder
+
+
+@pytest.fixture(scope="module")
+def pages(request: pytest.FixtureRequest, workplace: Path, recordings: Path) -> Iterator[dict[str, Future[None]]]:
+    """What becomes of each page that is asked for, in a folder of its own. Two at a time: much of it is waiting."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and "pages" in item.fixturenames]
+    wanted = [item.callspec.params["page"] for item in items]
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setenv("TODDLE_DATA", str(recordings))
+        patch.setenv("ADDRESS", "127.0.0.1")
+        yield {page: pool.submit(follow, page, workplace) for page in wanted}
+        pool.shutdown(cancel_futures=True)
+
+
+def follow(page: str, workplace: Path) -> None:
+    """Run the commands of a page in a copy of the folder."""
+    folder = workplace.with_name(Path(page).stem)
+    shutil.copytree(workplace, folder)
+    found = commands(page)
+    assert found, f"{page} prints no command"
+    with live(folder, any(command.startswith(LISTENING) for command in found)):
+        for command in found:
+            done = run(command, folder)
+            assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -76,8 +101,6 @@ def live(folder: Path, needed: bool) -> Iterator[None]:
     if not needed:
         yield
         return
-    shutil.rmtree(folder / "runs" / "live", ignore_errors=True)
-    shutil.rmtree(folder / "sessions" / "live", ignore_errors=True)
     graph = subprocess.Popen(argv(shlex.split(LIVE)), cwd=folder, env=env(folder), stdout=subprocess.PIPE, text=True)
     try:
         assert graph.stdout is not None
@@ -92,19 +115,8 @@ def live(folder: Path, needed: bool) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_work_as_printed(page: str, workplace: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TODDLE_DATA", str(recordings))
-    monkeypatch.setenv("ADDRESS", "127.0.0.1")
-    found = commands(page)
-    assert found, f"{page} prints no command"
-    for session in ("car", "car-replay"):
-        shutil.rmtree(workplace / "sessions" / session, ignore_errors=True)
-    for name in [words[words.index("--name") + 1] for line in found if "--name" in (words := shlex.split(line))]:
-        shutil.rmtree(workplace / "runs" / name, ignore_errors=True)
-    with live(workplace, any(command.startswith(LISTENING) for command in found)):
-        for command in found:
-            done = run(command, workplace)
-            assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+def test_the_commands_of_a_page_work_as_printed(page: str, pages: dict[str, Future[None]]) -> None:
+    pages[page].result()
 
 
 def test_links_lead_somewhere() -> None:
