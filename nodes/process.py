@@ -60,14 +60,8 @@ def keep_memory() -> None:
 def stop_on_signal(bus: Bus, interrupt: bool) -> None:
     """SIGTERM asks the node to stop and to wait for nobody; Ctrl-C does so with `interrupt`, else it is the launcher's business."""
 
-    asked = False
-
     def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:  # it interrupts itself, maybe while it holds the lock of the event: it must not wait for that
-            return
-        asked = True
-        bus.stop_requested.set()
+        bus.stop_requested = True
         bus.abandon()
 
     signal.signal(signal.SIGTERM, stop)

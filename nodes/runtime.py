@@ -193,7 +193,7 @@ class _Runner:
             self._take(min(wait_s, MAX_WAIT_S))
             self.health.look(time.monotonic())
             # asked by a signal no request comes; an attached node ends with the run it looks at
-            if self.bus.stop_requested.is_set() or (self.attached and self.bus.inputs_ended()):
+            if self.bus.stop_requested or (self.attached and self.bus.inputs_ended()):
                 self.stopping = True
         self.bus.set_state("stopping")
         if self.node.drains:

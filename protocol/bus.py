@@ -49,7 +49,7 @@ class Bus:
         self.clock: Clock = clock or SystemClock()
         self.run_id = uuid.uuid4().hex[:12]
         self.session: str | None = None
-        self.stop_requested = threading.Event()
+        self.stop_requested = False  # no Event: the signal handler that sets it must not wait for a lock that it interrupted
         self.urgent: dict[str, Callable[[ControlRequest], None]] = {}
         self.inbox = Inbox()
         self.books = Books()

@@ -287,7 +287,7 @@ class BusThread(threading.Thread):
             request.reply()
             return
         if request.command == "stop":
-            self.bus.stop_requested.set()
+            self.bus.stop_requested = True
         if (heed := self.bus.urgent.get(request.command)) is not None:
             heed(request)
         if self._leaving or self.bus.inbox.control_waiting >= MAX_WAITING_REQUESTS:

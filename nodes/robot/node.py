@@ -28,7 +28,7 @@ class RobotNode(Node):
 
     def setup(self) -> None:
         watch = Watch(self.config.silence_limit_s, self.config.action_limit_s)
-        self.watchdog = Watchdog(watch, self._stop_driver, self._tell, self.bus.stop_requested)
+        self.watchdog = Watchdog(watch, self._stop_driver, self._tell, lambda: self.bus.stop_requested)
         self.bus.urgent |= {"halt": self.watchdog.halt, "stop": lambda _: self.watchdog.wake()}
         self._to_log: deque[str] = deque()
         self.episodes = Episodes(LeftBehind(self.run_dir / f"place-{self.name}", self.log), self.publish)

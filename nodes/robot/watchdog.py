@@ -92,7 +92,7 @@ class Watch:
 class Watchdog(threading.Thread):
     """Calls `stop_robot` at once when it must. What moves the robot goes through `moving`, what may hang through `doing`."""
 
-    def __init__(self, watch: Watch, stop_robot: Callable[[], None], tell: Tell, stop_requested: threading.Event) -> None:
+    def __init__(self, watch: Watch, stop_robot: Callable[[], None], tell: Tell, stop_requested: Callable[[], bool]) -> None:
         super().__init__(name="watchdog", daemon=True)
         self.stops = 0
         self.counts = {HALTED: 0, "silent": 0, "stuck": 0}
@@ -144,7 +144,7 @@ class Watchdog(threading.Thread):
         with self._lock:
             halts = [self._halts.popleft() for _ in range(len(self._halts))]
             self._in_hand += len(halts)
-            ends = self._stop_requested.is_set() and not self._ending
+            ends = self._stop_requested() and not self._ending
             self._ending = self._ending or ends
             overdue = self._watch.look(now_s)
             for name in [*overdue, *(HALTED for _ in halts)]:

@@ -42,7 +42,7 @@ class Paper:
         self.refused: list[str] = []
         self.handled: dict[str, tuple[str, int]] = {}
         self.clock = SystemClock()
-        self.stop_requested = threading.Event()
+        self.stop_requested = False
         self.urgent: dict[str, Callable[[ControlRequest], None]] = {}
         self._lock = threading.Lock()
 

@@ -63,7 +63,7 @@ def test_commands_that_waited_while_it_hung_have_their_time() -> None:
 
 
 def make(stop: list[str], told: list[tuple[str, bool]]) -> Watchdog:
-    return Watchdog(Watch(1.0, 1.0), lambda: stop.append("stop"), lambda name, text, on: told.append((name, on)), threading.Event())
+    return Watchdog(Watch(1.0, 1.0), lambda: stop.append("stop"), lambda name, text, on: told.append((name, on)), lambda: False)
 
 
 def request(heard_ns: int, answers: list[bytes]) -> ControlRequest:
@@ -114,7 +114,7 @@ def test_a_driver_that_cannot_stop_is_told_of_and_the_watch_goes_on() -> None:
     def stop() -> None:
         raise OSError("no brake")
 
-    dog = Watchdog(Watch(1.0, 1.0), stop, lambda name, text, on: told.append((name, on)), threading.Event())
+    dog = Watchdog(Watch(1.0, 1.0), stop, lambda name, text, on: told.append((name, on)), lambda: False)
     dog.halt(request(5, []))
     dog.look()
     assert told == [("halted", True), ("not_stopped", True)]
@@ -124,7 +124,7 @@ def test_a_driver_that_cannot_stop_is_told_of_and_the_watch_goes_on() -> None:
 def test_when_the_node_is_to_end_nothing_moves_any_more() -> None:
     stops: list[str] = []
     ending = threading.Event()
-    dog = Watchdog(Watch(1.0, 1.0), lambda: stops.append("stop"), lambda *_: None, ending)
+    dog = Watchdog(Watch(1.0, 1.0), lambda: stops.append("stop"), lambda *_: None, ending.is_set)
     ending.set()
     dog.look()
     dog.look()

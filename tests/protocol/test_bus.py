@@ -381,7 +381,7 @@ def test_stop_is_seen_at_once_and_answered_though_nobody_takes_it(graph: Any, wa
         ]
         for thread in ask:
             thread.start()
-        wait(lambda: robot.stop_requested.is_set() and robot.inbox.control_waiting == 2)
+        wait(lambda: robot.stop_requested and robot.inbox.control_waiting == 2)
         robot.close()
         for thread in ask:
             thread.join(30)
