@@ -198,7 +198,7 @@ def _events(folder: Folder) -> Iterator[Seen | Taken | Skipped]:
                     last = item.step
                     count += isinstance(item, Seen)
                     yield item
-                except (ValueError, TypeError, KeyError, msgspec.MsgspecError) as error:
+                except (ValueError, TypeError, KeyError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
                     yield Skipped(where=where, why=f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error))
                     last += 1
     told = folder.meta.get("total_steps")

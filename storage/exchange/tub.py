@@ -191,7 +191,7 @@ def records(tub: Tub) -> Iterator[TubRecord | Skipped]:
                 last = index
                 if index not in tub.deleted:
                     yield _record(tub, where, index, data)
-            except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
                 yield Skipped(where=where, why=f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error))
     if tub.current_index is not None and last is not None and last + 1 < tub.current_index:
         yield Skipped(

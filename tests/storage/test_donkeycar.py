@@ -155,6 +155,8 @@ def test_deleted_and_skipped_records_leave_their_step_empty(small_tub, tmp_path)
         (lambda third, lines: lines[5].update({"user/angle": float("nan")}), "user/angle is nan, expected a finite number"),
         (lambda third, lines: lines[5].update({"_index": 4}), "catalog_0.catalog:6: index 4 is there already"),
         (lambda third, lines: lines[5].update({"_index": 10**30}), "catalog_0.catalog:6: _index is 1000000000"),
+        (lambda third, lines: lines[5].update({"user/angle": 10**400}), "catalog_0.catalog:6: int too large"),
+        (lambda third, lines: lines.__setitem__(5, "[" * 100_000), "catalog_0.catalog:6: maximum recursion depth"),
         (lambda third, lines: lines[5].update({"_index": float("inf")}), "catalog_0.catalog:6: _index is inf"),
         (lambda third, lines: lines[5].update({"_timestamp_ms": 1e300}), "catalog_0.catalog:6: _timestamp_ms in ns is 1000000000"),
         (lambda third, lines: lines.clear(), "has no records to import"),

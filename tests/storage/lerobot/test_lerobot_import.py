@@ -184,6 +184,7 @@ BROKEN = {
         "meta/episodes: row 1: episode 1 has length 9, its part of video observation.images.top has 8.0 frames",
         20,
     ),
+    "no time": (lambda r: change(r / DATA, timestamp=set_at(0, 1e30)), "row 0: timestamp is 1.", 20),
     "unknown task": (lambda r: change(r / DATA, task_index=set_at(2, 7)), "row 2: task_index is 7, and meta/tasks.parquet has no", 21),
     "other numbering": (lambda r: change(r / DATA, index=lambda v: [i + 1 for i in v]), "row 0: index is 1, by the metadata", 21),
 }  # fmt: skip
