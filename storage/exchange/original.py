@@ -207,14 +207,16 @@ def _events(folder: Folder) -> Iterator[Seen | Taken | Skipped]:
 
 
 def _shards(folder: Folder) -> Iterator[Path | Skipped]:
-    """The files of events in order; a Skipped for each that is not there."""
+    """The files of events in order; a Skipped where some are not there."""
     found = {int(path.stem.rpartition("_")[2]): path for path in folder.path.glob("events_shard_*.jsonl") if path.stem[-1].isdigit()}
-    told = folder.meta.get("total_shards")
-    for number in range(max([*found, told - 1 if isinstance(told, int) else -1], default=-1) + 1):
-        if number in found:
+    told, after = folder.meta.get("total_shards"), 0
+    for number in [*sorted(found), told if isinstance(told, int) else 0]:
+        if number > after:
+            more = f", nor those up to {number - 1}" if number > after + 1 else ""
+            yield Skipped(where=str(folder.path / f"events_shard_{after:03d}.jsonl"), why=f"this shard is not there{more}")
+        if number >= after and number in found:
             yield found[number]
-        else:
-            yield Skipped(where=str(folder.path / f"events_shard_{number:03d}.jsonl"), why="this shard is not there")
+        after = max(after, number + 1)
 
 
 def _event(folder: Folder, where: str, line: bytes, count: int) -> Seen | Taken:

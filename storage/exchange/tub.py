@@ -108,6 +108,8 @@ def read_manifest(path: Path) -> Tub:
         known = {IMAGE, ANGLE, THROTTLE, MODE, "timestamp", "pilot/angle", "pilot/throttle"}
         extra = {name: kind for name, kind in inputs.items() if name not in known and not name.startswith(OWN)}
         created = [float(line["created_at"]) for line in lines if isinstance(line, dict) and "created_at" in line]
+        for at in created:
+            whole(at * 1000 * NS_PER_MS, "created_at in ns")
         return Tub(
             path=path, created_s=next(iter(created), None),
             catalogs=[path / Path(str(name)).name for name in told["paths"]],

@@ -204,6 +204,15 @@ def test_what_a_tub_has_no_place_for_is_told(drive, tmp_path, make):
     assert "the numbers of the state have no names: they are not exported" in export_tub(tmp_path / "nameless", tmp_path / "other").notes
 
 
+@pytest.mark.parametrize("created", [1e300, float("nan")])
+def test_a_tub_that_was_made_at_no_time(small_tub, tmp_path, created):
+    folder, _, _ = small_tub
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("1700000000.5", json.dumps(created)))
+    with pytest.raises(ImportProblem, match="is not the manifest of a tub v2: created_at in ns is "):
+        import_tub(folder, tmp_path / "s", fps=20)
+
+
 def test_bad_arguments(small_tub, tmp_path):
     folder, _, _ = small_tub
     for arguments, words in (({"fps": 0.0}, "cannot be"), ({"episodes_at": [99]}, "records 0 to 9: no episode can begin at 99")):

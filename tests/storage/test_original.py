@@ -235,6 +235,15 @@ def test_a_shard_that_is_missing_and_a_recording_that_was_cut_off(folder, tmp_pa
     assert taken(tmp_path / "s") == {0: [(0, 1), (1, 1), (2, 1), (3, 1), (5, 1), (6, None)]}
 
 
+def test_shards_without_number_are_told_in_one_line(folder, tmp_path):
+    path = folder([act(1), act(2)])
+    about = json.loads((path / "session_meta.json").read_text())
+    (path / "session_meta.json").write_text(json.dumps({**about, "total_shards": 10**12}))
+    report = import_original(path, tmp_path / "s", strict=False)
+    shard = path / f"events_shard_{about['total_shards']:03d}.jsonl"
+    assert [str(bad) for bad in report.skipped] == [f"{shard}: this shard is not there, nor those up to {10**12 - 1}"]
+
+
 def test_two_actions_after_one_observation_lead_nowhere(folder, tmp_path):
     path = folder([act(1), act(2), act(1)])
     events, about = read(path)
