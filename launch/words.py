@@ -15,6 +15,11 @@ _OUTCOMES = {
 }
 
 
+FEW = 4
+"""So many numbers of an action stand in one line; of more each has its own."""
+MOST_LINES = 40
+
+
 def tell(
     summary: Summary, why: str, committed: Committed | None, run_dir: str, robot: Mapping[str, float] | None = None, toddle: str = "toddle"
 ) -> str:
@@ -50,14 +55,21 @@ def _statistics(robot: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     actions = {name.removeprefix("action."): value for name, value in robot.items() if name.startswith("action.")}
     counts = [f"{name} {value:,.0f} x" for name, value in actions.items() if "=" in name]
     names = sorted({name.rpartition(".")[0] for name in actions if "=" not in name})
-    counts += [
-        f"{name} {actions[f'{name}.mean']:.3g} on average, {actions.get(f'{name}.min', 0):.3g} to {actions.get(f'{name}.max', 0):.3g}"
+    numbers = {
+        name: f"{actions[f'{name}.mean']:.3g} on average, {actions.get(f'{name}.min', 0):.3g} to {actions.get(f'{name}.max', 0):.3g}"
         for name in names
         if f"{name}.mean" in actions
-    ]
+    }
+    few = len(numbers) <= FEW
+    counts += [f"{name} {told}" for name, told in numbers.items()] if few else [f"of {len(numbers)} numbers"]
     if counts:
         failed, safe = robot.get("actions_failed", 0), robot.get("actions_safe", 0)
         yield "actions", f"{', '.join(counts)}; {failed:.0f} failed, {safe:.0f} safe ones for want of a command"
+    if not few:
+        width = max(map(len, numbers))
+        yield from (("", f"{name:{width}} {told}") for name, told in list(numbers.items())[:MOST_LINES])
+        if len(numbers) > MOST_LINES:
+            yield "", f"and {len(numbers) - MOST_LINES} more"
     if safety := list(_safety(robot)):
         yield "safety", "; ".join(safety)
     times = {figure: robot.get(f"interval_ms.{figure}") for figure in ("mean", "p50", "p99", "max")}

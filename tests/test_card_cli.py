@@ -155,6 +155,7 @@ def test_the_card_of_an_import_says_where_it_is_from_and_under_which_licence(roo
         text = (tmp_path / f"card-{name}" / "README.md").read_text()
         assert f"\nlicense: {licence}\n" in text and f"- licence: {licence}\n" in text
         assert "- kind: donkeycar tub\n- from: car-tub\n" in text and str(tmp_path) not in text
+        assert "| angle | -1 | 1 | 0.1 | 0.1 | 0.1 |" in text and "| frame/robot | 3 | 10 | 100 | 100 |" in text
 
 
 def test_a_card_of_what_is_damaged_or_empty_is_one_line(root, tmp_path):

@@ -139,6 +139,18 @@ def test_ctrl_c_leaves_a_session_and_the_same_command_goes_on(root, tmp_path, ki
     assert read_header(root / "new").source == read_header(root / "whole").source
 
 
+@pytest.mark.parametrize("kind", ["donkeycar", "original", "lerobot"])
+def test_messages_that_a_format_has_no_place_for_are_told(root, kind):
+    if kind == "lerobot":
+        pytest.importorskip("lerobot")
+    with SessionWriter.create(root / "car", resume=True) as writer:
+        head = m.Envelope(topic="metrics/trainer", source="trainer", run="r", seq=0, t_ns=0, mono_ns=0)
+        writer.append(m.Message(envelope=head, body=m.Metrics(values={"loss": 0.5})))
+    result = call("export", kind, "car", "--out", "made")
+    assert result.exit_code == 0, result.stderr
+    assert "  note      messages that are not exported: 1 of metrics/trainer" in result.stdout.splitlines()
+
+
 def test_ctrl_c_before_anything_was_taken_says_so(root, tmp_path, monkeypatch):
     words, _ = broken("donkeycar", tmp_path)
     monkeypatch.setattr(Progress, "update", lambda *_, **__: signal.raise_signal(signal.SIGINT))

@@ -89,6 +89,20 @@ def test_info(root):
     assert "did you mean walk" in call("info", "wolk").stderr
 
 
+def test_info_of_a_robot_with_many_joints_fits_a_terminal(root):
+    joints = [f"left_hand_joint{number}" for number in range(26)]
+    robot = m.Robot(
+        robot="robot", driver="arm", params={}, cameras=[], actions=m.ActionSpaceInfo(names=joints), rate_hz=10.0, timing="paced",
+        safe_action=dict.fromkeys(joints, 0.0),
+    )  # fmt: skip
+    with SessionWriter.create(root / "many", robot=robot, source={"kind": "x", "hub": "", "path": "/a/b", "left_out_of": {}}):
+        pass
+    lines = call("info", "many").stdout.splitlines()
+    assert max(map(len, lines)) <= 122
+    assert [line for line in lines if line.startswith("            left_hand_joint")]
+    assert "  source    kind x, path /a/b" in lines  # what is empty says nothing
+
+
 def test_info_tells_of_losses_with_their_times(root):
     with SessionWriter.create(root / "holey", resume=True) as writer:
         writer.note_tail(m.Tail(topic="frame/robot", run="r", last=11, told=11))

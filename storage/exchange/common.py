@@ -4,7 +4,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,6 +17,8 @@ Tell = Callable[[int, int], None]
 """Called between two steps with those done and all: shows progress. May raise KeyboardInterrupt: nothing is half done then."""
 MAX_NOTES = 1000
 MAX_FPS = 10_000
+MOST = 1 << 62
+"""Of steps and of times in ns; a message holds no more than twice as much."""
 MAX_REFUSED = 20
 """Lines of an error; all others are counted."""
 
@@ -114,6 +118,13 @@ def checked_fps(fps: float | None) -> float | None:
     if fps is not None and not 0 < fps <= MAX_FPS:
         raise ImportProblem(f"{fps:g} frames per second cannot be: give --fps more than 0, at most {MAX_FPS}")
     return fps
+
+
+def whole(value: Any, what: str) -> int:
+    """A number of others as a step or a time. Raises ValueError where it cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not -MOST <= value <= MOST:
+        raise ValueError(f"{what} is {str(value)[:40]}, that cannot be")
+    return round(value)
 
 
 def quiet(done: int, total: int) -> None:

@@ -47,12 +47,16 @@ def encode_image(image: NDArray[np.uint8], ending: str = ".jpg", quality: int = 
     return bytes(data)
 
 
+def missing_image(file: Path) -> str:
+    return f"image {file.name} is missing"
+
+
 def read_image(file: Path) -> NDArray[np.uint8]:
     """The picture as [H, W, 3] uint8 RGB. Raises ValueError that says what is wrong with it."""
     try:
         data = file.read_bytes()
     except OSError:
-        raise ValueError(f"image {file.name} is missing") from None
+        raise ValueError(missing_image(file)) from None
     return decode_image(data, f"image {file.name}")
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from protocol.messages import Robot
 from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearing, quiet
-from storage.exchange.steps import Step, bad_action, robot_of, steps
+from storage.exchange.steps import Step, bad_action, robot_of, steps, tasks
 from storage.views import open_session
 
 MAIN, WRIST, DEPTH = "overhead_cam", "wrist", "_depth"
@@ -27,8 +27,9 @@ MAIN, WRIST, DEPTH = "overhead_cam", "wrist", "_depth"
 def export_npz(session: Path, target: Path, *, task: str = "", strict: bool = True, tell: Tell = quiet) -> ExportReport:
     """Write the session at `session` into the folder `target`.
 
-    Steps without an action or a picture have no row: they are told. Actions that are no numbers are refused when
-    `strict`, else left out. Raises ExportProblem; nothing is left at `target` then.
+    `task` is the language instruction, without it each episode's own. Steps without an action or a picture have
+    no row: they are told. Actions that are no numbers are refused when `strict`, else left out. Raises
+    ExportProblem; nothing is left at `target` then.
     """
     notes, left_out = Notes(), LeftOut(session, strict=strict, kind=ExportProblem)
     count = episodes = 0
@@ -38,8 +39,12 @@ def export_npz(session: Path, target: Path, *, task: str = "", strict: bool = Tr
         if not wrist:
             notes.add("no camera is called wrist: there is no observation/wrist_image")
         part.mkdir(parents=True)
+        said = tasks(reader)
         for episode, group in groupby(steps(reader, notes, tell), key=lambda step: step.episode):
-            file = _Episode(part / f"episode_{episode:06d}.npz", robot, main, wrist, task)
+            told = [text for (of, _), text in said.items() if of == episode]
+            if len(set(told)) > 1 and not task:
+                notes.add(f"episode {episode} has several tasks: its language_instruction is the first, {told[0]!r}")
+            file = _Episode(part / f"episode_{episode:06d}.npz", robot, main, wrist, task or next(iter(told), ""))
             with file:
                 for step in group:
                     if why := _unfit(step, main, wrist):

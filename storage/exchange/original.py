@@ -19,7 +19,7 @@ import msgspec
 from protocol.clock import NS_PER_S
 from protocol.messages import Action, Robot
 from storage.errors import ImportProblem
-from storage.exchange.common import Skipped
+from storage.exchange.common import Skipped, whole
 from storage.exchange.steps import MarkRow
 
 META = "session_meta.json"
@@ -108,26 +108,38 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
         return count if told else 1
 
 
-def find_folders(path: Path) -> list[Path]:
-    """The session folder at `path`, or all that lie in it. Raises ImportProblem when there is none."""
+def read_folders(path: Path) -> tuple[list[Folder], list[Skipped]]:
+    """The session folder at `path`, or all that lie in it; and those that say nothing of themselves. Raises ImportProblem."""
     if (path / META).is_file():
-        return [path]
-    found = sorted(entry.parent for entry in path.glob(f"*/{META}")) if path.is_dir() else []
-    if not found:
+        return [_read_folder(path)], []
+    inside = {entry.parent for name in (META, "events_shard_*.jsonl") for entry in path.glob(f"*/{name}")} if path.is_dir() else set()
+    if not any((one / META).is_file() for one in inside):
         raise ImportProblem(f"{path} is no session of the original system: neither it nor a folder in it has a {META}")
-    return found
+    folders, unread = [], []
+    for one in sorted(inside):
+        try:
+            folders.append(_read_folder(one))
+        except ImportProblem as error:
+            unread.append(Skipped(where=str(one), why=str(error).removeprefix(f"{one}/")))
+    if not folders:
+        raise ImportProblem(str(unread[0]))
+    return folders, unread
 
 
-def read_folder(path: Path) -> Folder:
+def _read_folder(path: Path) -> Folder:
     """The metadata at `path`. Raises ImportProblem when they are none."""
     file = path / META
     try:
         meta = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(meta, dict):
+            raise TypeError("not a JSON object")
         own = meta.get(OWN)
         return Folder(
             path=path, robot_type=str(meta.get("robot_type") or "unknown"), meta={key: value for key, value in meta.items() if key != OWN},
             choices=[_numbers(choice) for choice in meta.get("action_space") or []], own=msgspec.convert(own, OwnFolder) if own else None,
         )  # fmt: skip
+    except FileNotFoundError:
+        raise ImportProblem(f"{file} is missing") from None
     except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
         raise ImportProblem(f"{file} is not the metadata of a session: {error}") from None
 
@@ -186,7 +198,7 @@ def _events(folder: Folder) -> Iterator[Seen | Taken | Skipped]:
                     last = item.step
                     count += isinstance(item, Seen)
                     yield item
-                except (ValueError, TypeError, KeyError, msgspec.MsgspecError) as error:
+                except (ValueError, TypeError, KeyError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
                     yield Skipped(where=where, why=f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error))
                     last += 1
     told = folder.meta.get("total_steps")
@@ -195,20 +207,25 @@ def _events(folder: Folder) -> Iterator[Seen | Taken | Skipped]:
 
 
 def _shards(folder: Folder) -> Iterator[Path | Skipped]:
-    """The files of events in order; a Skipped for each that is not there."""
+    """The files of events in order; a Skipped where some are not there."""
     found = {int(path.stem.rpartition("_")[2]): path for path in folder.path.glob("events_shard_*.jsonl") if path.stem[-1].isdigit()}
-    told = folder.meta.get("total_shards")
-    for number in range(max([*found, told - 1 if isinstance(told, int) else -1], default=-1) + 1):
-        if number in found:
+    told, after = folder.meta.get("total_shards"), 0
+    for number in [*sorted(found), told if isinstance(told, int) else 0]:
+        if number > after:
+            more = f", nor those up to {number - 1}" if number > after + 1 else ""
+            yield Skipped(where=str(folder.path / f"events_shard_{after:03d}.jsonl"), why=f"this shard is not there{more}")
+        if number >= after and number in found:
             yield found[number]
-        else:
-            yield Skipped(where=str(folder.path / f"events_shard_{number:03d}.jsonl"), why="this shard is not there")
+        after = max(after, number + 1)
 
 
 def _event(folder: Folder, where: str, line: bytes, count: int) -> Seen | Taken:
     data: Any = json.loads(line.decode("utf-8", errors="replace"), parse_float=Decimal)
-    step, kind, body = int(data["step"]), data["type"], data["data"]
-    t_ns = round(Decimal(data["timestamp"]) * NS_PER_S)
+    if not isinstance(data, dict) or not isinstance(data["data"], dict):
+        raise TypeError("not an event as a JSON object")
+    step, kind, body = whole(data["step"], "step"), data["type"], data["data"]
+    whole(data["timestamp"], "timestamp")
+    t_ns = whole(data["timestamp"] * NS_PER_S, "timestamp")
     own = _plain(data.get(OWN))
     if kind == "observation":
         image = folder.path / "frames" / Path(str(body["frame_path"])).name

@@ -20,7 +20,7 @@ from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearin
 from storage.exchange.images import resized, write_jpeg
 from storage.exchange.original import META, OWN, OwnFolder, OwnSeen, OwnTaken
 from storage.exchange.original_import import TARGET
-from storage.exchange.steps import MarkRow, Step, bad_action, marks, robot_of, steps
+from storage.exchange.steps import MarkRow, Step, bad_action, marks, not_exported, robot_of, steps
 from storage.reader import SessionReader
 from storage.views import open_session
 
@@ -63,6 +63,9 @@ def export_original(session: Path, target: Path, *, strict: bool = True, tell: T
         if folder is None:
             raise ExportProblem(f"session {reader.header.name} has no step with a picture: nothing to export")
         folder.close()
+        kinds = ["robot", "frame", "action", "episode", *(["metrics"] if targets else [])]
+        for line in not_exported(reader, *(f"{kind}/{robot.robot}" for kind in kinds)):
+            notes.add(line)
     return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=left_out.told(), notes=notes.lines())
 
 

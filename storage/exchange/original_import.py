@@ -20,11 +20,11 @@ from protocol.messages import Action, ActionSpaceInfo, ActionTaken, Array, Camer
 from storage.errors import ImportProblem
 from storage.exchange.actionlog import ActionLog, read_logs
 from storage.exchange.common import ImportReport, LeftOut, Notes, Skipped, Tell, checked_fps, nothing, quiet
-from storage.exchange.images import read_image
+from storage.exchange.images import missing_image, read_image
 from storage.exchange.imported import check_target
 from storage.exchange.intake import Intake, intake
 from storage.exchange.joins import find_joins
-from storage.exchange.original import EARLIEST_S, META, Folder, Move, find_folders, moves, rate_hz, read_folder
+from storage.exchange.original import EARLIEST_S, META, Folder, Move, Seen, moves, rate_hz, read_folders
 from storage.exchange.steps import MarkRow
 
 KIND = "original session folders"
@@ -64,11 +64,14 @@ def import_original(
     `strict`, else left out and reported. Raises ImportProblem, SessionExists; nothing new is left at `target` then.
     """
     check_target(target, KIND)
-    folders = [read_folder(one) for one in find_folders(path)]
+    folders, unread = read_folders(path)
     if episodes_at and len(folders) > 1:
         raise ImportProblem(f"--episodes-at counts the observations of one folder, and {path} has {len(folders)}")
     logs = read_logs(action_logs) if action_logs else []
-    found = _survey(path, folders, logs, episodes_at, checked_fps(fps), tell)
+    faults = LeftOut(path)
+    for bad in unread:
+        faults.add(bad)
+    found = _survey(path, folders, faults, logs, episodes_at, checked_fps(fps), tell)
     if strict:
         found.faults.refuse()
     source = {
@@ -79,6 +82,8 @@ def import_original(
         taking.period_ns = round(NS_PER_S / found.rate_hz)
         for note in found.notes:
             taking.notes.add(note)
+        for bad in unread:
+            taking.leave_out(bad)
         importer = _Importer(found, taking, logs, fps)
         done = 0
         for folder, joins in zip(folders, found.joins, strict=True):
@@ -94,9 +99,11 @@ def import_original(
         return taking.report(found.rate_hz, found.rate_from)
 
 
-def _survey(path: Path, folders: list[Folder], logs: list[ActionLog], episodes_at: Sequence[int], fps: float | None, tell: Tell) -> Survey:
-    """Go through all events once. Raises ImportProblem when the folders are not of one robot, or joins cannot be told."""
-    times, faults, notes = array("q"), LeftOut(path), Notes()
+def _survey(
+    path: Path, folders: list[Folder], faults: LeftOut, logs: list[ActionLog], episodes_at: Sequence[int], fps: float | None, tell: Tell,
+) -> Survey:  # fmt: skip
+    """Go through all events once, and add to `faults`. Raises ImportProblem when folders are of several robots, or joins cannot be told."""
+    times, notes = array("q"), Notes()
     choices: list[Action] = list(folders[0].choices)
     joins, sha = [], hashlib.sha256()
     count, back = 0, 0
@@ -110,6 +117,7 @@ def _survey(path: Path, folders: list[Folder], logs: list[ActionLog], episodes_a
             if isinstance(item, Skipped):
                 faults.add(item)
                 continue
+            _look_for(item.seen, faults)
             times.append(item.seen.t_ns)
             if item.taken is not None and not (folder.own or folder.choices):
                 _add_choice(choices, item.taken.action, folder)
@@ -136,6 +144,12 @@ def _survey(path: Path, folders: list[Folder], logs: list[ActionLog], episodes_a
         rate_from="given" if fps else "as exported" if exported else "its own times", first_ns=max(0, times[0]), choices=choices,
         faults=faults, notes=notes.lines(), joins=joins, sha256=sha.hexdigest(),
     )  # fmt: skip
+
+
+def _look_for(seen: Seen, faults: LeftOut) -> None:
+    """What is wrong with a picture that is there shows when it is decoded."""
+    if not seen.image.is_file():
+        faults.add(Skipped(where=seen.where, why=missing_image(seen.image)))
 
 
 def _add_choice(choices: list[Action], action: Action, folder: Folder) -> None:

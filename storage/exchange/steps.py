@@ -11,13 +11,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.messages import ActionTaken, EpisodeMark, Frame, Message, Robot
+from protocol.messages import ActionTaken, EpisodeMark, Frame, LogRecord, Message, Robot
 from storage.errors import ExportProblem
 from storage.exchange.common import Notes, Skipped, Tell, quiet
 from storage.reader import SessionReader
 from storage.record import Event
 
 IMAGE = "image/"
+TASK = "task"
+"""The logger of the messages that say which task is at hand, in words."""
 
 
 class MarkRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +128,22 @@ def marks(reader: SessionReader) -> dict[int, list[MarkRow]]:
             row = MarkRow(mark=body, step=envelope.step, t_ns=envelope.t_ns, mono_ns=envelope.mono_ns)
             found.setdefault(envelope.episode, []).append(row)
     return found
+
+
+def tasks(reader: SessionReader) -> dict[tuple[int, int], str]:
+    """By episode and step, where another task begins."""
+    found: dict[tuple[int, int], str] = {}
+    for message in reader.topic_messages("log"):
+        envelope, body = message.envelope, message.body
+        if isinstance(body, LogRecord) and body.logger == TASK and envelope.episode is not None and envelope.step is not None:
+            found[envelope.episode, envelope.step] = body.text
+    return found
+
+
+def not_exported(reader: SessionReader, *topics: str) -> list[str]:
+    """A line about the messages of all topics but these, where there are any."""
+    others = [f"{row.count} of {topic}" for topic, row in reader.info().topics.items() if topic not in topics]
+    return [f"messages that are not exported: {', '.join(others)}"] if others else []
 
 
 def bad_action(step: Step) -> Skipped | None:

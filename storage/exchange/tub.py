@@ -18,7 +18,8 @@ import msgspec
 
 from protocol.messages import Robot
 from storage.errors import ImportProblem
-from storage.exchange.common import LeftOut, Notes, Skipped, Tell, quiet
+from storage.exchange.common import LeftOut, Notes, Skipped, Tell, quiet, whole
+from storage.exchange.images import missing_image
 from storage.exchange.steps import MarkRow
 
 IMAGE, ANGLE, THROTTLE, MODE = "cam/image_array", "user/angle", "user/throttle", "user/mode"
@@ -26,6 +27,7 @@ PILOT = {"local": ("pilot/angle", "pilot/throttle"), "local_angle": ("pilot/angl
 """In these modes the car did what its pilot said."""
 OWN = "toddle/"
 """Fields of an exported session begin with this: they say what a tub has no place for."""
+NS_PER_MS = 1_000_000
 PLAUSIBLE_HZ = (0.5, 150.0)
 """Times whose typical distance is outside this are not capture times (a conversion wrote them)."""
 
@@ -99,11 +101,15 @@ def read_manifest(path: Path) -> Tub:
         raise ImportProblem(f"{path} is not a Donkeycar tub: it has no manifest.json; give the folder that holds it")
     try:
         lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not lines or not isinstance(lines[-1], dict):
+            raise TypeError("its last line is no JSON object")
         told, about = lines[-1], lines[2] if len(lines) > 3 and isinstance(lines[2], dict) else {}
         inputs = dict(zip(map(str, lines[0]), map(str, lines[1]), strict=False)) if len(lines) > 3 else {}
         known = {IMAGE, ANGLE, THROTTLE, MODE, "timestamp", "pilot/angle", "pilot/throttle"}
         extra = {name: kind for name, kind in inputs.items() if name not in known and not name.startswith(OWN)}
         created = [float(line["created_at"]) for line in lines if isinstance(line, dict) and "created_at" in line]
+        for at in created:
+            whole(at * 1000 * NS_PER_MS, "created_at in ns")
         return Tub(
             path=path, created_s=next(iter(created), None),
             catalogs=[path / Path(str(name)).name for name in told["paths"]],
@@ -113,9 +119,10 @@ def read_manifest(path: Path) -> Tub:
             others=[name for name, kind in extra.items() if kind not in ("float", "int")],
             robot=msgspec.convert(about["toddle"], Robot) if "toddle" in about else None,
         )  # fmt: skip
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
         raise ImportProblem(
-            f"{manifest} is not the manifest of a tub v2: {type(error).__name__}: {error}; older tubs convert with donkeycar's `donkey tub`"
+            f"{manifest} is not the manifest of a tub v2: {what}; older tubs convert with donkeycar's `donkey tub`"
         ) from None
 
 
@@ -130,6 +137,8 @@ def survey(tub: Tub, tell: Tell = quiet) -> Survey:
         if isinstance(item, Skipped):
             faults.add(item)
             continue
+        if not item.image.is_file():  # what shows only when it is decoded comes later
+            faults.add(Skipped(where=item.line, why=missing_image(item.image)))
         count, first, last = count + 1, item if first is None else first, item
         outside += abs(item.angle) > 1.0 or abs(item.throttle) > 1.0
         reverse |= item.throttle < 0
@@ -151,7 +160,7 @@ def survey(tub: Tub, tell: Tell = quiet) -> Survey:
     return Survey(
         records=count, first=first.index if first else 0, last=last.index if last else -1,
         rate_hz=rate_hz(times) if len(times) > count // 2 else None,
-        first_t_ns=first.own.t_ns if first and first.own else times[0] * 1_000_000 if times else int((tub.created_s or 0.0) * 1e9),
+        first_t_ns=first.own.t_ns if first and first.own else times[0] * NS_PER_MS if times else int((tub.created_s or 0.0) * 1e9),
         faults=faults, notes=notes.lines(), reverse=reverse, own=own and count > 0, sha256=_sha256(tub),
     )  # fmt: skip
 
@@ -184,7 +193,7 @@ def records(tub: Tub) -> Iterator[TubRecord | Skipped]:
                 last = index
                 if index not in tub.deleted:
                     yield _record(tub, where, index, data)
-            except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
                 yield Skipped(where=where, why=f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error))
     if tub.current_index is not None and last is not None and last + 1 < tub.current_index:
         yield Skipped(
@@ -204,11 +213,13 @@ def _index(line: str) -> tuple[int, dict[str, Any]]:
     data: Any = json.loads(line)
     if not isinstance(data, dict):
         raise TypeError("not a JSON object")
-    return int(data["_index"]), data
+    return whole(data["_index"], "_index"), data
 
 
 def _record(tub: Tub, where: str, index: int, data: dict[str, Any]) -> TubRecord:
     time_ms, mode = data.get("_timestamp_ms"), str(data.get(MODE) or "user")
+    t_ms = int(time_ms) if isinstance(time_ms, int | float) and math.isfinite(time_ms) else None
+    whole((t_ms or 0) * NS_PER_MS, "_timestamp_ms in ns")
     pilot = PILOT.get(mode, (ANGLE, THROTTLE))
     angle, throttle = (name if name in data else person for name, person in zip(pilot, (ANGLE, THROTTLE), strict=True))
     own = {name.removeprefix(OWN): value for name, value in data.items() if name.startswith(OWN)}
@@ -217,7 +228,7 @@ def _record(tub: Tub, where: str, index: int, data: dict[str, Any]) -> TubRecord
     return TubRecord(
         index=index, line=where, image=tub.path / "images" / Path(str(data[IMAGE])).name,
         angle=_number(data, angle), throttle=_number(data, throttle), mode=mode,
-        t_ms=int(time_ms) if isinstance(time_ms, int | float) and math.isfinite(time_ms) else None,
+        t_ms=t_ms,
         drive=str(data.get("_session_id", "")), state=[float(data.get(name, math.nan)) for name in tub.state_names],
         own=msgspec.convert(own, Own) if own else None,
     )  # fmt: skip

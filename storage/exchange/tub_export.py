@@ -6,6 +6,7 @@ in nanoseconds, marks), so that the tub comes back as the session that it was.
 """
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from protocol.messages import ActionTaken, Robot
 from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearing, quiet
 from storage.exchange.images import write_jpeg
-from storage.exchange.steps import MarkRow, Step, bad_action, marks, robot_of, steps
+from storage.exchange.steps import MarkRow, Step, bad_action, marks, not_exported, robot_of, steps
 from storage.exchange.tub import ANGLE, IMAGE, MODE, OWN, THROTTLE, Own
 from storage.views import open_session
 
 CATALOG_LINES = 1000
+MOST_NAMES = 8
+"""Of another robot's actions that an error lists."""
 FIELDS = {
     IMAGE: "image_array", ANGLE: "float", THROTTLE: "float", MODE: "str",
     **{f"{OWN}{name}": "int" for name in ("episode", "step", "t_ns", "mono_ns", "acted_ns", "acted_mono_ns", "start_ns", "end_ns")},
@@ -40,6 +43,8 @@ def export_tub(session: Path, target: Path, *, camera: str = "", strict: bool = 
     with open_session(session) as reader, appearing(target) as part:
         robot = robot_of(reader)
         camera = _checked(robot, camera)
+        if not robot.state_names and any(step.state is not None for step in islice(steps(reader), 1)):
+            notes.add("the numbers of the state have no names: they are not exported")
         rows = marks(reader)
         if others := [name for name in robot.actions.names if name not in ("angle", "throttle")]:
             notes.add(f"actions that a tub has no place for, not exported: {', '.join(others)}")
@@ -55,6 +60,8 @@ def export_tub(session: Path, target: Path, *, camera: str = "", strict: bool = 
                 writer.add(step, image, taken, [] if step.episode in episodes else rows.get(step.episode, []))
                 episodes.add(step.episode)
                 count += 1
+        for line in not_exported(reader, *(f"{kind}/{robot.robot}" for kind in ("robot", "frame", "action", "episode"))):
+            notes.add(line)
         if not count:
             raise ExportProblem(f"session {reader.header.name} has no step with a picture and an action: nothing to export")
     return ExportReport(path=str(target), episodes=len(episodes), frames=count, skipped=left_out.told(), notes=notes.lines())
@@ -63,8 +70,10 @@ def export_tub(session: Path, target: Path, *, camera: str = "", strict: bool = 
 def _checked(robot: Robot, camera: str) -> str:
     """The camera to export. Raises ExportProblem when a tub cannot hold this robot."""
     if not {"angle", "throttle"} <= set(robot.actions.names):
+        names = robot.actions.names
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         raise ExportProblem(
-            f"a tub has the actions angle and throttle, this robot has {', '.join(robot.actions.names)}: use another format"
+            f"a tub has the actions angle and throttle, this robot has {', '.join(names[:MOST_NAMES]) or 'none'}{more}: use another format"
         )
     names = [one.name for one in robot.cameras]
     if camera and camera not in names:

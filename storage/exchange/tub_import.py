@@ -195,7 +195,7 @@ class _Importer:
         if self._own and self._tub.robot:
             return self._tub.robot
         return Robot(
-            robot=NODE, driver="donkeycar", params={"tub": self._tub.path.name},
+            robot=NODE, driver="donkeycar", params={},
             cameras=[CameraInfo(name=CAMERA, height=shape[0], width=shape[1])],
             actions=ActionSpaceInfo(names=["angle", "throttle"], low=[-1.0, -1.0 if self._found.reverse else 0.0], high=[1.0, 1.0]),
             state_names=self._tub.state_names, rate_hz=self._clock.rate_hz, timing="paced", safe_action={"angle": 0.0, "throttle": 0.0},

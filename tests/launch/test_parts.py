@@ -324,6 +324,17 @@ def test_words_about_actions_and_timing() -> None:
     assert "ms between frames: mean 50.0, p50 49.0, p99 52.0, max 60.0" in text
 
 
+def test_each_of_many_numbers_of_an_action_has_its_own_line() -> None:
+    joints = [f"joint{number}" for number in range(26)]
+    robot = {f"action.{joint}.{figure}": value for joint in joints for figure, value in (("mean", 0.5), ("min", -1.0), ("max", 1.0))}
+    lines = tell(ended(9, count(10, 10)), "", None, "runs/r", robot).splitlines()
+    assert "  actions   of 26 numbers; 0 failed, 0 safe ones for want of a command" in lines
+    assert "            joint7  0.5 on average, -1 to 1" in lines
+    assert max(map(len, lines)) < 120
+    more = {name.replace("joint", f"{arm}.joint"): value for name, value in robot.items() for arm in ("left", "right")}
+    assert "            and 12 more" in tell(ended(9, count(10, 10)), "", None, "runs/r", more).splitlines()
+
+
 # -- run folders ------------------------------------------------------------------------------------
 
 

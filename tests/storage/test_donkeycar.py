@@ -7,6 +7,7 @@ import sys
 from array import array
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -153,6 +154,11 @@ def test_deleted_and_skipped_records_leave_their_step_empty(small_tub, tmp_path)
         (lambda third, lines: lines[5].pop("user/throttle"), "catalog_0.catalog:6: 'user/throttle' is missing"),
         (lambda third, lines: lines[5].update({"user/angle": float("nan")}), "user/angle is nan, expected a finite number"),
         (lambda third, lines: lines[5].update({"_index": 4}), "catalog_0.catalog:6: index 4 is there already"),
+        (lambda third, lines: lines[5].update({"_index": 10**30}), "catalog_0.catalog:6: _index is 1000000000"),
+        (lambda third, lines: lines[5].update({"user/angle": 10**400}), "catalog_0.catalog:6: int too large"),
+        (lambda third, lines: lines.__setitem__(5, "[" * 100_000), "catalog_0.catalog:6: maximum recursion depth"),
+        (lambda third, lines: lines[5].update({"_index": float("inf")}), "catalog_0.catalog:6: _index is inf"),
+        (lambda third, lines: lines[5].update({"_timestamp_ms": 1e300}), "catalog_0.catalog:6: _timestamp_ms in ns is 1000000000"),
         (lambda third, lines: lines.clear(), "has no records to import"),
     ],
 )  # fmt: skip
@@ -165,6 +171,46 @@ def test_what_cannot_be_imported_is_one_line_and_leaves_nothing(small_tub, tmp_p
         import_tub(folder, root / "s", fps=20)
     assert all(str(folder) in line or "and more" in line for line in str(caught.value).splitlines()), "a line each"
     assert not root.exists() or list(root.iterdir()) == []
+
+
+def test_every_picture_that_is_missing_is_named(small_tub, tmp_path):
+    folder, _, _ = small_tub
+    for number in (3, 7):
+        (folder / "images" / f"{number}.jpg").unlink()
+    with pytest.raises(ImportProblem) as caught:
+        import_tub(folder, tmp_path / "s")
+    assert str(caught.value).splitlines()[1:] == [
+        f"  {folder / 'catalog_0.catalog'}:{line}: image {line - 1}.jpg is missing" for line in (4, 8)
+    ]  # fmt: skip
+
+
+def test_the_same_tub_in_another_folder_has_the_same_content(small_tub, tmp_path, content):
+    folder, _, _ = small_tub
+    shutil.copytree(folder, tmp_path / "copy")
+    import_tub(folder, tmp_path / "s")
+    import_tub(tmp_path / "copy", tmp_path / "t")
+    assert content(tmp_path / "s") == content(tmp_path / "t")
+
+
+def test_what_a_tub_has_no_place_for_is_told(drive, tmp_path, make):
+    with SessionWriter.create(drive, resume=True) as writer:
+        writer.append(make("log/car", 0, m.LogRecord(level="INFO", logger="task", text="round the track"), episode=0, step=0))
+    assert export_tub(drive, tmp_path / "tub").notes[-1] == "messages that are not exported: 1 of log/car"
+    with SessionReader(drive) as reader, SessionWriter.create(tmp_path / "nameless") as writer:
+        for event in reader.numbered():
+            robot = event.message.body
+            body = msgspec.structs.replace(robot, state_names=[]) if isinstance(robot, m.Robot) else robot
+            writer.append(m.Message(envelope=event.message.envelope, body=body, arrays=event.message.arrays))
+    assert "the numbers of the state have no names: they are not exported" in export_tub(tmp_path / "nameless", tmp_path / "other").notes
+
+
+@pytest.mark.parametrize("created", [1e300, float("nan")])
+def test_a_tub_that_was_made_at_no_time(small_tub, tmp_path, created):
+    folder, _, _ = small_tub
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("1700000000.5", json.dumps(created)))
+    with pytest.raises(ImportProblem, match="is not the manifest of a tub v2: created_at in ns is "):
+        import_tub(folder, tmp_path / "s", fps=20)
 
 
 def test_bad_arguments(small_tub, tmp_path):

@@ -169,7 +169,14 @@ def test_joined_episodes_with_stays_of_their_own_need_their_logs(folder, tmp_pat
         (lambda p, e, a: e[5]["data"].pop("duration"), "the action has action, the action space action, duration",
          [(0, 1), (1, 2), (2, None), (4, 2), (5, 1), (6, None)]),
         (lambda p, e, a: e.__delitem__(slice(4, 6)), "steps 4 to 5 missing before this one", [(0, 1), (1, 2), (3, 2), (4, 1), (5, None)]),
-        (lambda p, e, a: e.__setitem__(4, "[1]"), "shard_000.jsonl:5: list indices", [(0, 1), (1, 2), (3, 2), (4, 1), (5, None)]),
+        (lambda p, e, a: e.__setitem__(4, "[1]"), "shard_000.jsonl:5: not an event as a", [(0, 1), (1, 2), (3, 2), (4, 1), (5, None)]),
+        (lambda p, e, a: e[4].update(step=10**30), "step is 1000000000", [(0, 1), (1, 2), (3, 2), (4, 1), (5, None)]),
+        (lambda p, e, a: e[4].update(timestamp=float("inf")), "timestamp is inf", [(0, 1), (1, 2), (3, 2), (4, 1), (5, None)]),
+        (lambda p, e, a: e[5]["data"].update(action=10**400), "shard_000.jsonl:6: int too large",
+         [(0, 1), (1, 2), (2, None), (4, 2), (5, 1), (6, None)]),
+        (lambda p, e, a: e.__setitem__(4, "[" * 100_000), "shard_000.jsonl:5: maximum recursion depth",
+         [(0, 1), (1, 2), (3, 2), (4, 1), (5, None)]),
+        (lambda p, e, a: e[4].update(timestamp="noon"), "timestamp is noon", [(0, 1), (1, 2), (3, 2), (4, 1), (5, None)]),
         (lambda p, e, a: a.update(total_steps_more=1), "it tells of 12 events, 11 are there", None),
     ],
 )  # fmt: skip
@@ -190,6 +197,31 @@ def test_what_is_broken_is_named_and_leaves_no_false_step(folder, tmp_path, brea
         assert taken(tmp_path / "s") == {0: left}
 
 
+def test_every_picture_that_is_missing_is_named(folder, tmp_path):
+    path = folder([act(1), act(2), act(1), act(2), act(1)])
+    for number in (2, 4):
+        (path / f"frames/frame_{number:06d}.jpg").unlink()
+    with pytest.raises(ImportProblem) as caught:
+        import_original(path, tmp_path / "s")
+    assert str(caught.value).splitlines()[1:] == [
+        f"  {path}/events_shard_000.jsonl:{line}: image frame_{line - 1:06d}.jpg is missing" for line in (3, 5)
+    ]  # fmt: skip
+
+
+def test_a_folder_of_many_that_says_nothing_of_itself(folder, tmp_path):
+    lost, torn, _ = (folder([act(1), act(2)], name) for name in ("session_a", "session_b", "session_c"))
+    (lost / "session_meta.json").unlink()
+    (torn / "session_meta.json").write_text("[]")
+    with pytest.raises(ImportProblem, match="has 2 faults; --skip-bad takes what is sound"):
+        import_original(tmp_path / "original", tmp_path / "s")
+    report = import_original(tmp_path / "original", tmp_path / "s", strict=False)
+    assert (report.frames, [str(bad) for bad in report.skipped]) == (
+        3,
+        [f"{lost}: session_meta.json is missing", f"{torn}: session_meta.json is not the metadata of a session: not a JSON object"],
+    )
+    assert taken(tmp_path / "s") == {0: [(0, 1), (1, 2), (2, None)]}
+
+
 def test_a_shard_that_is_missing_and_a_recording_that_was_cut_off(folder, tmp_path):
     path = folder([act(1)] * 9)
     (path / "events_shard_001.jsonl").unlink()
@@ -201,6 +233,15 @@ def test_a_shard_that_is_missing_and_a_recording_that_was_cut_off(folder, tmp_pa
     assert "has no end_time" in report.notes[0]
     assert "has 10 pictures for 6 observations" in report.notes[1]
     assert taken(tmp_path / "s") == {0: [(0, 1), (1, 1), (2, 1), (3, 1), (5, 1), (6, None)]}
+
+
+def test_shards_without_number_are_told_in_one_line(folder, tmp_path):
+    path = folder([act(1), act(2)])
+    about = json.loads((path / "session_meta.json").read_text())
+    (path / "session_meta.json").write_text(json.dumps({**about, "total_shards": 10**12}))
+    report = import_original(path, tmp_path / "s", strict=False)
+    shard = path / f"events_shard_{about['total_shards']:03d}.jsonl"
+    assert [str(bad) for bad in report.skipped] == [f"{shard}: this shard is not there, nor those up to {10**12 - 1}"]
 
 
 def test_two_actions_after_one_observation_lead_nowhere(folder, tmp_path):

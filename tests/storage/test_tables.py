@@ -101,6 +101,17 @@ def test_npz_has_the_keys_of_openpis_converter(arm, tmp_path):
             assert data["is_first"].tolist() == [True, *edge] and data["is_last"].tolist() == data["is_terminal"].tolist() == [*edge, True]
 
 
+def test_npz_has_the_task_that_the_session_says(arm, tmp_path, make):
+    with SessionWriter.create(arm, resume=True) as writer:
+        for seq, (step, text) in enumerate(((0, "pick it up"), (3, "put it down"))):
+            writer.append(make("log/arm", seq, m.LogRecord(level="INFO", logger="task", text=text), episode=0, step=step))
+    report = export_npz(arm, tmp_path / "npz", strict=False)
+    assert "episode 0 has several tasks: its language_instruction is the first, 'pick it up'" in report.notes
+    for episode, task in ((0, "pick it up"), (3, "")):
+        with np.load(tmp_path / "npz" / f"episode_{episode:06d}.npz") as data:
+            assert data["language_instruction"].item() == task
+
+
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from storage.editing.edit import Made
     from storage.info import SessionInfo
 
+WIDTH = 110  # of a line that goes on in the next
 MAX_LINES = 20  # of a list in the output; --json has all
 
 
@@ -65,6 +67,12 @@ def echo_json(value: object) -> None:
 
 def cut(lines: list[str]) -> list[str]:
     return lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], f"  and {len(lines) - MAX_LINES} more"]
+
+
+def wrapped(label: str, text: str) -> list[str]:
+    """A fact as lines that a terminal can show, what goes on below its beginning."""
+    lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"  {'' if place else label:9} {line}" for place, line in enumerate(lines)]
 
 
 def state(info: SessionInfo) -> str:

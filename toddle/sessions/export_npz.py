@@ -13,7 +13,7 @@ from toddle.sessions.exchange import run_export
 @click.command()
 @name_argument
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to write them [NAME-npz].")
-@click.option("--task", default="", metavar="TEXT", help="The language instruction.")
+@click.option("--task", default="", metavar="TEXT", help="The language instruction [the task that the session says].")
 @click.option("--skip-bad", is_flag=True, help="Leave out steps whose action is no number, and list them.")
 @root_option
 def npz(name: str, out: Path | None, task: str, skip_bad: bool, root: str | None) -> None:

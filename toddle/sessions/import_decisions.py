@@ -28,6 +28,7 @@ def decisions(
     """A session with a step for each decision, of SESSION, which has every video frame, and its discrete-action LOGS.
 
     LOGS is the folder of episode_000000.jsonl and so on, in a LeRobot recording `meta/discrete_action_logs`.
+    After Ctrl-C the same command goes on where it was.
     """
     from storage.exchange.decisions import import_decisions
 

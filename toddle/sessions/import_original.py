@@ -24,7 +24,10 @@ from toddle.sessions.exchange import import_name, numbers, run_import
 def original(
     folder: Path, name: str, action_logs: Path | None, episodes_at: list[int], fps: float | None, skip_bad: bool, root: str | None
 ) -> None:
-    """A session folder of the original system (it holds session_meta.json), or a folder of such folders: an episode each."""
+    """A session folder of the original system (it holds session_meta.json), or a folder of such folders: an episode each.
+
+    After Ctrl-C the same command goes on where it was.
+    """
     from storage.exchange.original_import import import_original
 
     run_import(import_original, folder, root, name, action_logs=action_logs, episodes_at=episodes_at, fps=fps, strict=not skip_bad)

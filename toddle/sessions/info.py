@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toddle.sessions.common import cut, duration, echo_json, find, json_option, name_argument, root_option, size, state
+from toddle.sessions.common import cut, duration, echo_json, find, json_option, name_argument, root_option, size, state, wrapped
 from toddle.sessions.measuring import quality_lines
 from toddle.sessions.pictures import need_opencv, png_file, write_picture
 
@@ -82,11 +82,11 @@ def _info_lines(info: SessionInfo, quality: Quality | None) -> list[str]:
     if robot is not None:
         cameras = ", ".join(f"{camera.name} {camera.width}x{camera.height}" for camera in robot.cameras) or "no camera"
         actions = f"{len(robot.actions.choices)} actions" if robot.actions.discrete else f"actions {', '.join(robot.actions.names)}"
-        lines.append(f"  robot     {robot.driver}: {cameras}; {actions}; {robot.rate_hz:g} Hz {robot.timing}")
+        lines += wrapped("robot", f"{robot.driver}: {cameras}; {actions}; {robot.rate_hz:g} Hz {robot.timing}")
     source, label = info.source, "source"
     while source:  # and what that was made of
         told = {key: value for key, value in source.items() if key not in ("left_out", "notes", "source")}  # --json has those
-        lines.append(f"  {label:9} " + ", ".join(f"{key} {value}" for key, value in told.items()))
+        lines += wrapped(label, ", ".join(f"{key} {value}" for key, value in told.items() if value not in ("", [], {})))
         source, label = source.get("source"), "before"
     if info.derived_from:
         lines.append(f"  made of   {', '.join(info.derived_from)}")

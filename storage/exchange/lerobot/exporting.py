@@ -12,16 +12,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from protocol.messages import LogRecord, Metrics
+from protocol.messages import Metrics
 from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, LeftOut, Notes, Skipped, Tell, appearing, quiet
 from storage.exchange.lerobot.encoding import Encoding
 from storage.exchange.lerobot.features import Features
 from storage.exchange.lerobot.installed import first_line, lerobot_module
-from storage.exchange.lerobot.messages import TASK
 from storage.exchange.lerobot.own import Own, OwnEpisode, write_own
 from storage.exchange.lerobot.video import pyav
-from storage.exchange.steps import Step, marks, robot_of, steps
+from storage.exchange.steps import Step, marks, not_exported, robot_of, steps, tasks
 from storage.reader import SessionReader
 from storage.views import open_session
 
@@ -56,6 +55,9 @@ def export_lerobot(
                 exporter.write(dataset, features, tell, encoding)
             shutil.rmtree(part / "images", ignore_errors=True)  # where its writer kept frames for the encoder
             write_own(part, exporter.own)
+        kinds = ["robot", "frame", "action", "episode", *(["metrics"] if features.extras else []), *(["log"] if exporter.tasks else [])]
+        for line in not_exported(reader, *(f"{kind}/{exporter.robot.robot}" for kind in kinds)):
+            notes.add(line)
         return ExportReport(
             path=str(target), episodes=len(exporter.own.episodes), frames=exporter.frames, skipped=exporter.left_out.told(),
             notes=[*notes.lines(), *exporter.told(features)],
@@ -100,7 +102,7 @@ class _Exporter:
         self._discarded = {number for number, found in names.items() if "discard" in found}
         self._success = {number for number, found in names.items() if "success" in found}
         self.judged = any(found & {"success", "failure"} for found in names.values())
-        self._tasks = _tasks(reader)
+        self.tasks = tasks(reader)
         self._task = task or self.robot.driver
         self._unacted = self._left = 0
 
@@ -147,7 +149,7 @@ class _Exporter:
             if step.episode in self._discarded:
                 self._left += 1
                 continue
-            self._task = self._tasks.get((step.episode, step.step), self._task)
+            self._task = self.tasks.get((step.episode, step.step), self._task)
             try:
                 row = features.row(step, self._values(step) if features.extras else {})
             except ValueError as error:
@@ -203,13 +205,3 @@ def _lerobot(call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         call(*args, **kwargs)
     except Exception as error:  # its writer raises whatever PyAV, pyarrow and datasets do
         raise ExportProblem(f"lerobot's writer refuses: {first_line(error)}; --pictures keeps frames as PNG instead of video") from None
-
-
-def _tasks(reader: SessionReader) -> dict[tuple[int, int], str]:
-    """By episode and step, where another task begins."""
-    found: dict[tuple[int, int], str] = {}
-    for message in reader.topic_messages("log"):
-        envelope, body = message.envelope, message.body
-        if isinstance(body, LogRecord) and body.logger == TASK and envelope.episode is not None and envelope.step is not None:
-            found[envelope.episode, envelope.step] = body.text
-    return found

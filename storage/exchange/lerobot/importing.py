@@ -56,6 +56,8 @@ def import_lerobot(
     }  # fmt: skip
     begin_ns = own.t_ns if own else 0
     with intake(target, source, run=found.fingerprint, begin_ns=begin_ns, strict=strict) as taking:
+        if layout.action is None:
+            taking.notes.add(f"{layout.info_file}: no column is called action: no frame has one; --action KEY takes it from another")
         for line in [*strange, *map(str, found.contradictions), *(f"{key}: {why}" for key, why in layout.left_out.items())]:
             taking.notes.add(line)
         with _Importer(layout, found, own, stack, taking) as importer:

@@ -1,5 +1,8 @@
 """lerobot and what comes with it, imported only when they are needed."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +19,17 @@ def lerobot_module(name: str) -> Any:
         ) from None
 
 
-def first_line(error: Exception) -> str:
+@contextmanager
+def quietly() -> Iterator[None]:
+    """What is raised is told, so that nobody needs the log lines before it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def first_line(error: BaseException) -> str:
     """What an error of others says, as far as a line goes."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

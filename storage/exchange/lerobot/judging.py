@@ -6,6 +6,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from protocol.clock import NS_PER_S
+from storage.exchange.common import MOST
 from storage.exchange.lerobot.layout import Column, EpisodeRow, Layout
 from storage.exchange.lerobot.rows import Chunk
 
@@ -62,13 +64,13 @@ class EpisodeJudge:
                 rows = "1 row is" if steps == 2 else f"{steps - 1} rows are"
                 yield Fault(place, f"{rows} missing before frame {frame} of episode {self._episode.number}", "missing")
             time = self._time(stamp, steps)
-            self._frame, self._stamp = frame, stamp if np.isfinite(stamp) else self._stamp
+            self._frame, self._stamp = frame, stamp if abs(stamp) < MOST / NS_PER_S else self._stamp
             if time:
                 yield Fault(place, time)
             yield from self._numbering(chunk, place, frame)
 
     def _time(self, stamp: float, steps: int) -> str:
-        if not np.isfinite(stamp):
+        if not abs(stamp) < MOST / NS_PER_S:
             return f"timestamp is {stamp}"
         if self._stamp is None:
             return ""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from storage.errors import ImportProblem
-from storage.exchange.lerobot.installed import first_line, lerobot_module
+from storage.exchange.lerobot.installed import first_line, lerobot_module, quietly
 
 VERSION = "v3.0"
 OLDER = "v2.1"
@@ -138,9 +138,12 @@ def _check_version(path: Path) -> None:
     if not info.is_file():
         raise ImportProblem(f"{path} is not a LeRobot dataset: it has no meta/info.json; give the folder that holds meta, data and videos")
     try:
-        version = json.loads(info.read_text(encoding="utf-8"))["codebase_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ImportProblem(f"{info} cannot be read: {type(error).__name__}: {error}") from None
+        told = json.loads(info.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ImportProblem(f"{info} cannot be read: {error}") from None
+    version = told.get("codebase_version") if isinstance(told, dict) else None
+    if version is None:
+        raise ImportProblem(f"{info} is not that of a LeRobot dataset: it has no codebase_version")
     if version == OLDER:
         raise ImportProblem(
             f"{path} is LeRobot {version}, toddle reads {VERSION}: convert it with lerobot's own converter, in place and offline (the "
@@ -158,9 +161,11 @@ def _read_meta(path: Path) -> Any:
     """lerobot's own LeRobotDatasetMetadata of a folder, never of the hub."""
     module = lerobot_module("lerobot.datasets.dataset_metadata")
     try:
-        meta = module.LeRobotDatasetMetadata(f"local/{path.name}", root=path)
+        with quietly():
+            meta = module.LeRobotDatasetMetadata(f"local/{path.name}", root=path)
     except Exception as error:  # its readers raise whatever pandas, pyarrow and datasets do
-        raise ImportProblem(f"{path / 'meta'} cannot be read by lerobot: {type(error).__name__}: {first_line(error)}") from None
+        why = error if error.__cause__ is None else error.__cause__
+        raise ImportProblem(f"{path / 'meta'} cannot be read by lerobot: {type(why).__name__}: {first_line(why)}") from None
     if not meta.episodes:
         raise ImportProblem(f"{path} has no episodes to import")
     return meta
@@ -182,6 +187,8 @@ def _features(info: Path, features: dict[str, Any], depth: set[str]) -> tuple[di
     for key, feature in features.items():
         try:
             dtype, shape = str(feature["dtype"]), tuple(int(side) for side in feature["shape"])
+            if min(shape, default=1) < 1:
+                raise ValueError(shape)
         except (KeyError, TypeError, ValueError):
             raise ImportProblem(f"{info}: feature {key!r} has no dtype and shape") from None
         if key in OWN:

@@ -13,12 +13,11 @@ from storage.exchange.lerobot.layout import Column, EpisodeRow, Layout
 from storage.exchange.lerobot.own import TIME_COLUMN, Own, OwnEpisode
 from storage.exchange.lerobot.rows import Chunk
 from storage.exchange.lerobot.survey import Actions
-from storage.exchange.steps import MarkRow
+from storage.exchange.steps import TASK, MarkRow
 
 MADE_TIMES = "made of frame_index and fps by lerobot: no clock saw them"
 REAL_TIMES = "the time stamps of the dataset"
-DRIVER, BY, TASK = "lerobot", "recorded", "task"
-"""`TASK` is the logger of the messages that say which task is at hand, in words."""
+DRIVER, BY = "lerobot", "recorded"
 SUCCESS = "next.success"
 MOST_EXTRAS = 1000
 """Numbers of a step that fit into one message beside frame and action."""
@@ -67,7 +66,7 @@ def robot_of(layout: Layout, actions: Actions, own: Own | None, sizes: dict[str,
     edges = zip(space.low, space.high, strict=True) if space.low else ((0.0, 0.0) for _ in space.names)
     safe = {name: min(max(0.0, low), high) for name, (low, high) in zip(space.names, edges, strict=True)}  # nobody knows a better one
     return Robot(
-        robot="robot", driver=DRIVER, params={"dataset": layout.path.name, "lerobot": msgspec.to_builtins(spec)}, cameras=cameras,
+        robot="robot", driver=DRIVER, params={"lerobot": msgspec.to_builtins(spec)}, cameras=cameras,
         actions=space, state_names=list(state.names) if state else [], rate_hz=layout.fps, timing="paced",
         safe_action=safe if not space.choices or safe in space.choices else space.choices[0],
     )  # fmt: skip

@@ -87,6 +87,13 @@ def test_the_hub(dataset, tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert "cannot be uploaded as me/d: " in done.output and done.output.endswith(f"it stays in {tmp_path / 'd'}\n")
     assert (tmp_path / "d/meta/info.json").is_file()
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    sent = []
+    monkeypatch.setattr(LeRobotDataset, "push_to_hub", lambda self, **how: sent.append((self.repo_id, self.root, len(self), how)))
+    done = run(tmp_path, "export", "lerobot", "s", "--out", tmp_path / "e", "--pictures", "--push", "--private", "--repo-id", "me/e")
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, "uploaded: https://huggingface.co/datasets/me/e")
+    assert sent == [("me/e", tmp_path / "e", 21, {"license": None, "private": True})]
 
 
 @pytest.mark.slow

@@ -184,6 +184,7 @@ BROKEN = {
         "meta/episodes: row 1: episode 1 has length 9, its part of video observation.images.top has 8.0 frames",
         20,
     ),
+    "no time": (lambda r: change(r / DATA, timestamp=set_at(0, 1e30)), "row 0: timestamp is 1.", 20),
     "unknown task": (lambda r: change(r / DATA, task_index=set_at(2, 7)), "row 2: task_index is 7, and meta/tasks.parquet has no", 21),
     "other numbering": (lambda r: change(r / DATA, index=lambda v: [i + 1 for i in v]), "row 0: index is 1, by the metadata", 21),
 }  # fmt: skip
@@ -381,7 +382,7 @@ def test_whole_number_actions_pictures_and_other_keys(write_dataset, scene, load
         import_lerobot(root, tmp_path / "t", action="hands")
 
 
-def test_what_is_no_dataset_of_today_is_named(mine, recordings, tmp_path, monkeypatch):
+def test_what_is_no_dataset_of_today_is_named(mine, recordings, tmp_path, monkeypatch, caplog):
     with pytest.raises(
         ImportProblem, match=r"g1_bottle_v21 is LeRobot v2\.1.*convert_dataset_v21_to_v30 --repo-id=local/g1_bottle_v21 --root="
     ):
@@ -396,10 +397,37 @@ def test_what_is_no_dataset_of_today_is_named(mine, recordings, tmp_path, monkey
     with pytest.raises(ImportProblem, match=r"tasks\.parquet is missing"):
         import_lerobot(mine, tmp_path / "s")
     (mine / "tasks").rename(mine / "meta/tasks.parquet")
+    info(mine, codebase_version=None)
+    with pytest.raises(ImportProblem, match=r"info\.json is not that of a LeRobot dataset: it has no codebase_version"):
+        import_lerobot(mine, tmp_path / "s")
+    info(mine, codebase_version="v3.0")
+    pq.write_table(pq.read_table(mine / EPISODES).slice(0, 0), mine / EPISODES)
+    with pytest.raises(ImportProblem, match=r"meta cannot be read by lerobot: ArrowInvalid: "):
+        import_lerobot(mine, tmp_path / "s")
     (mine / EPISODES).write_bytes(b"PAR1")
     with pytest.raises(ImportProblem, match=r"meta cannot be read by lerobot: "):
         import_lerobot(mine, tmp_path / "s")
+    assert caplog.records == []  # of datasets, which would log what the error says
     monkeypatch.setitem(sys.modules, "lerobot.datasets.dataset_metadata", None)
     with pytest.raises(StorageError, match=r"lerobot, which is not installed .*\[export\]"):
         import_lerobot(mine, tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dataset_without_actions_says_so(mine, tmp_path):
+    feature(mine, "action", shape=[-3])
+    with pytest.raises(ImportProblem, match=r"feature 'action' has no dtype and shape"):
+        import_lerobot(mine, tmp_path / "s")
+    features = json.loads((mine / "meta/info.json").read_text())["features"]
+    del features["action"]
+    info(mine, features=features)
+    report = import_lerobot(mine, tmp_path / "s")
+    assert report.notes == [f"{mine}/meta/info.json: no column is called action: no frame has one; --action KEY takes it from another"]
+    with SessionReader(tmp_path / "s") as reader:
+        assert not list(reader.topic_messages("action")) and report.frames == 21
+
+
+def test_the_same_dataset_in_another_folder_has_the_same_content(dataset, mine, tmp_path, content):
+    import_lerobot(dataset, tmp_path / "s")
+    import_lerobot(mine, tmp_path / "t")
+    assert content(tmp_path / "s") == content(tmp_path / "t")
