@@ -96,6 +96,13 @@ def test_an_import_that_is_stopped_is_a_session_and_goes_on(long_tub, tmp_path, 
         assert reader.header.source["complete"] is True and reader.info().gaps == []
 
 
+@pytest.mark.parametrize("kind", ["lerobot", "donkeycar", "original", "mcap"])
+def test_what_is_not_there_is_one_line(tmp_path, kind):
+    result = call("import", kind, tmp_path / "away", "--name", "x", "--root", tmp_path / "s")
+    assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path}/away does not exist\n")
+    assert not (tmp_path / "s").exists()
+
+
 def test_the_recorded_tub_checks_and_exports(root, tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TODDLE_SESSIONS", str(root))
@@ -171,7 +178,7 @@ def test_mcap_of_a_split_and_bad_arguments(root, tmp_path, monkeypatch):
         (("export", "npz", "car", "--out", ""), "Error: . exists"),
         (("import", "mcap", "part.mcap", "--name", "b"), "b exists: choose another name"),
         (("import", "mcap", "part.mcap", "--name", "c", "--action", "/x"), "part.mcap was a session: it comes back as it was"),
-        (("import", "mcap", "none.mcap", "--name", "c"), "Error: none.mcap cannot be read"),
+        (("import", "mcap", "none.mcap", "--name", "c"), "Error: none.mcap does not exist"),
         (("import", "original", "part.mcap", "--name", "c", "--fps", "0"), "part.mcap is no session of the original system"),
         (("import", "donkeycar", "part.mcap", "--name", "c", "--fps", "nan"), "part.mcap is not a Donkeycar tub"),
     ):

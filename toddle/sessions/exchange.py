@@ -23,6 +23,8 @@ import_name = click.option("--name", required=True, help="Name of the new sessio
 
 def run_import(read: Callable[..., ImportReport], path: Path, root: str | None, name: str, **how: Any) -> None:
     """Let `read` make session NAME of what is at `path`, and say what came of it. After Ctrl-C the same goes on there."""
+    if not path.exists():
+        raise click.ClickException(f"{path} does not exist")
     target = new_path(root, name)
 
     def stopped() -> str:
