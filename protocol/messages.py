@@ -5,7 +5,7 @@ its topic, and named numpy arrays. Bodies are validated once, when a message is 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -268,8 +268,8 @@ class Played(Body, frozen=True, kw_only=True):
     left_out: list[str] = []
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields every message carries beside its body.
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fields every message carries beside its body; others are refused.
 
     `run` is new at each start of the source; `seq` counts from 0 in each run, per topic, without holes.
     `t_ns` is the wall clock at capture, `mono_ns` the source's monotonic clock.
@@ -286,7 +286,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
 
 
-class Wire(NamedTuple):
+class Wire(msgspec.Struct, frozen=True):
     """The header that a message came with, and what it describes."""
 
     header: bytes | memoryview

@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgpack
 import msgspec
@@ -188,6 +188,11 @@ def test_numbers_of_numpy_become_plain_ones(make: Make) -> None:
 )  # fmt: skip
 def test_each_lie_has_its_reason(expected: str, parts: list[bytes]) -> None:
     assert reason(parts) == expected
+
+
+@pytest.mark.parametrize("kind", codec.OFTEN)
+def test_what_comes_often_has_no_field_of_any_type(kind: str) -> None:
+    assert "Any" not in str(get_type_hints(TOPICS[kind].body))
 
 
 def test_receiver_refuses_over_the_topics_limit() -> None:
