@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from protocol import codec, control, sockets
+from protocol import codec, control
 from protocol.books import FROM_THE_START, Books, Resume
 from protocol.bus_thread import BusThread
 from protocol.clock import NS_PER_S, Clock, SystemClock
@@ -181,13 +181,11 @@ class Bus:
                 t_ns=self.clock.wall_ns() if t_ns is None else t_ns, mono_ns=self.clock.mono_ns(),
                 session=self.session, episode=episode, step=step,
             )  # fmt: skip
-            parts = list(map(sockets.shared, codec.encode_parts(row, envelope, body, arrays)))
-            nbytes = sum(map(len, parts))
-            if kind in self.ring.kinds:
-                self.ring.append(topic, seq, parts, drop_needed=self._abandoned or not self._blocks)
-            self._thread.send(topic, parts)
+            parts = codec.encode_parts(row, envelope, body, arrays)
+            entry = self.ring.append(topic, seq, parts, self._abandoned or not self._blocks) if kind in self.ring.kinds else None
+            self._thread.send(topic, parts, entry)
             self._next_seq[topic] = seq + 1
-            self.sent_bytes[topic] = self.sent_bytes.get(topic, 0) + nbytes
+            self.sent_bytes[topic] = self.sent_bytes.get(topic, 0) + sum(map(len, parts))
         return seq
 
     def _own_topic(self, kind: str) -> tuple[str, Topic]:

@@ -23,6 +23,7 @@ from protocol.errors import DecodeError, ProtocolError
 from protocol.guarding import Guard
 from protocol.inbox import Taken
 from protocol.publishing import Publishing
+from protocol.ring import Entry
 from protocol.subscribing import Subscribing
 from protocol.waiting import Waiter
 
@@ -153,11 +154,10 @@ class BusThread(threading.Thread):
                 self._waiting -= 1
         self._turned_ns = self.bus.clock.mono_ns()
 
-    def send(self, topic: str, parts: list[Buffer]) -> None:
-        """A message that has just been published; `bus.lock` is held."""
-        if self.publishing.send_latest(topic, parts):
+    def send(self, topic: str, parts: list[Buffer], entry: Entry | None) -> None:
+        """A message that has just been published, and its entry if the ring has it; `bus.lock` is held."""
+        if self.publishing.send(topic, parts, entry):
             self._look_again(self.publishing.xpub)
-        self.publishing.feed_readers()
         if sockets.readable(self.publishing.router):  # acknowledgements: at full speed they wait for nobody's turn
             sockets.drain(self.publishing.router, self.publishing.on_reader, self.bus.refuse)
             self.publishing.feed_readers()

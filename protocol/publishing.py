@@ -22,6 +22,7 @@ from protocol.topics import LATEST, TOPICS, published_by, topic_of
 if TYPE_CHECKING:
     from protocol.bus import Bus
     from protocol.guarding import Guard
+    from protocol.ring import Entry
 
 HELLO = "~hello/"
 AGAIN = "~again/"
@@ -56,16 +57,21 @@ class Publishing:
         readers = self.bus.ring.readers
         return {name for name in self._greeted if name not in readers or readers[name].connected}
 
-    # -- latest lane ------------------------------------------------------------------------------
-
-    def send_latest(self, topic: str, parts: list[Buffer]) -> bool:
-        """To all who have subscribed, dropped for those whose queue is full; whether there is anybody."""
+    def send(self, topic: str, parts: list[Buffer], entry: Entry | None) -> bool:
+        """On both lanes, `entry` being its place in the ring; whether somebody takes it by the latest lane."""
         if topic in self._kept:
             self._newest[topic] = parts
-        wanted = topic in self._wanted or any(topic.startswith(prefix) for prefix in self._prefixes)
-        if wanted:
+        wanted = topic in self._wanted or (bool(self._prefixes) and any(map(topic.startswith, self._prefixes)))
+        if entry is not None and wanted + len(self._identities) > 1:
+            parts = entry.shared = list(map(sockets.shared, parts))
+        if wanted:  # dropped for those whose queue is full
             sockets.send(self.xpub, parts)
+        self.feed_readers()
+        if entry is not None:
+            entry.shared = None
         return wanted
+
+    # -- latest lane ------------------------------------------------------------------------------
 
     def on_subscription(self, parts: list[memoryview]) -> None:
         """`\\x01topic` or `\\x00topic` from the XPUB."""
@@ -96,7 +102,7 @@ class Publishing:
         for identity, name in list(self._identities.items()):
             for entry in self.bus.ring.to_send(name):
                 fed = True
-                if not sockets.send(self.router, [identity, DATA + entry.index.to_bytes(8, "big"), *entry.parts]):
+                if not sockets.send(self.router, [identity, DATA + entry.index.to_bytes(8, "big"), *(entry.shared or entry.parts)]):
                     self._lose_reader(identity)
                     break
         return fed

@@ -18,8 +18,11 @@ WINDOW_BYTES = 16 << 20
 WINDOW_MESSAGES = 512
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One message: its place in the publisher's order, and its parts on the wire."""
+class Entry(msgspec.Struct):
+    """One message: its place in the publisher's order, and its parts on the wire.
+
+    `shared` is there while it is published to several at once: the same parts, to be sent with one copy in all.
+    """
 
     index: int
     topic: str
@@ -27,9 +30,10 @@ class Entry(msgspec.Struct, frozen=True):
     seq: int
     parts: list[Buffer]
     nbytes: int
+    shared: list[Buffer] | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Reader:
     """One reliable subscriber. `next_index` is the next entry to send, `in_flight` holds (index, bytes) of
     what it was sent and has not acknowledged."""
@@ -82,8 +86,8 @@ class Ring:
                 return True
         return True
 
-    def append(self, topic: str, seq: int, parts: list[Buffer], drop_needed: bool) -> None:
-        """Keep a message, dropping the oldest to stay within the limit.
+    def append(self, topic: str, seq: int, parts: list[Buffer], drop_needed: bool) -> Entry:
+        """Keep a message and return its entry, dropping the oldest to stay within the limit.
 
         What a reader has not acknowledged goes only with `drop_needed`, and is booked to it as lost if it
         was not even sent; otherwise the ring grows over its limit (heartbeats do that while a publisher
@@ -94,9 +98,11 @@ class Ring:
             if not drop_needed and self._needed(self._entries[0]):
                 break
             self._drop_oldest()
-        self._entries.append(Entry(self._next_index, topic, topic.partition("/")[0], seq, parts, nbytes))
+        entry = Entry(self._next_index, topic, topic.partition("/")[0], seq, parts, nbytes)
+        self._entries.append(entry)
         self._next_index += 1
         self.nbytes += nbytes
+        return entry
 
     def join(self, name: str, kinds: frozenset[str], resume: dict[str, int]) -> None:
         """A reader is here and wants, per topic, everything from `resume[topic]` (default 0) on."""

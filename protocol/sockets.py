@@ -45,10 +45,10 @@ DRAIN_MESSAGES = 256
 # pyzmq's outer layer costs as much as the rest of a small message's way: enumerations, and a look at every option
 _send: Any = zmq.backend.Socket.send
 _receive: Any = zmq.backend.Socket.recv
-_get: Any = zmq.backend.Socket.get
+_poll: Any = zmq.backend.zmq_poll
 _Frame: Any = zmq.Frame
 _NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
-_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
+_POLLIN = int(zmq.POLLIN)
 
 
 def bind(context: zmq.Context[Any], kind: int, endpoint: str, hwm: int, guard: "Guard", patience_s: float = 0.0) -> zmq.Socket[Any]:
@@ -121,7 +121,7 @@ def send(socket: zmq.Socket[Any], parts: Sequence[Buffer]) -> bool:
 
 def readable(socket: zmq.Socket[Any]) -> bool:
     """Whether something waits in the socket."""
-    return bool(int(_get(socket, _EVENTS)) & _POLLIN)
+    return bool(_poll([(socket, _POLLIN)], 0))
 
 
 def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], refuse: Callable[[Reason], None]) -> int:
