@@ -28,7 +28,7 @@ FROM_THE_START = Resume("", 0)
 MAX_RUNS = 4
 
 
-@dataclass
+@dataclass(slots=True)
 class _Account:
     """One topic of one source, over all runs."""
 
@@ -65,10 +65,12 @@ class Books:
     def arrive(self, topic: str, run: str, seq: int, t_ns: int = 0) -> bool:
         """Book a message that came, sent at `t_ns` wall clock; False when it is a repetition and to be dropped."""
         account = self._accounts[topic]
-        self._turn_to(topic, account, run)
+        if run != account.run:
+            self._turn_to(topic, account, run)
         if seq < account.next_seq:
             return False
-        self._miss(topic, account, seq, t_ns)
+        if seq > account.next_seq:
+            self._miss(topic, account, seq, t_ns)
         account.next_seq, account.last_ns = seq + 1, t_ns
         account.published += 1
         account.received += 1

@@ -34,10 +34,12 @@ HEARTBEAT_S = 1.0
 AWAY_S = 0.05
 """After so long without a turn by the node's thread, this one takes over."""
 PUBLISH_TURN_NS = 10_000_000
+NOT_AWAY = 1 << 63  # when the node's thread was here last, while it is
 MAX_WAITING_REQUESTS = 256
 REBIND_S = 1.0
 
-Source = tuple[zmq.Socket[Any], Callable[[list[memoryview]], None]]
+Source = tuple[zmq.Socket[Any], Callable[[list[memoryview]], None], bool]
+"""A socket, who takes what it brings, and whether an answer may go out by it meanwhile."""
 
 
 class BusThread(threading.Thread):
@@ -56,13 +58,12 @@ class BusThread(threading.Thread):
         """The thread that deals with what has come, by its ident."""
         self._control: zmq.Socket[Any] | None = None
         self._wake_out, self._wake_in = sockets.wake_pair()
+        self._wake_fd = self._wake_in.fileno()
         self._waiter = Waiter()
         self._sources: dict[int, Source] = {}
-        self._listening: set[zmq.Socket[Any]] = set()
         self._more = False
         self._again: set[int] = set()
         """Descriptors to look at though they may not tell; with `_more` all of them."""
-        self._waiting = 0
         self._turned_ns = 0
         self._published_ns = 0
         self._leaving = False
@@ -144,15 +145,11 @@ class BusThread(threading.Thread):
 
     def turn(self, timeout_s: float) -> None:
         """Wait for something to come, at most `timeout_s`, and deal with all of it. For the node's thread."""
-        self._turned_ns = self.bus.clock.mono_ns()
-        with self.bus.lock:
-            self._waiting += 1
+        self._turned_ns = NOT_AWAY
         try:
             self._wait_and_work(timeout_s)
         finally:
-            with self.bus.lock:
-                self._waiting -= 1
-        self._turned_ns = self.bus.clock.mono_ns()
+            self._turned_ns = self.bus.clock.mono_ns()
 
     def send(self, topic: str, parts: list[Buffer], entry: Entry | None) -> None:
         """A message that has just been published, and its entry if the ring has it; `bus.lock` is held."""
@@ -191,8 +188,7 @@ class BusThread(threading.Thread):
     def run(self) -> None:
         try:
             while not self._finished:
-                away_ns = self.bus.clock.mono_ns() - self._turned_ns
-                if self._waiting or away_ns < AWAY_S * 1e9:
+                if self.bus.clock.mono_ns() - self._turned_ns < AWAY_S * 1e9:
                     self.beat_now.wait(AWAY_S)
                 else:
                     self._wait_and_work(AWAY_S)
@@ -214,29 +210,30 @@ class BusThread(threading.Thread):
 
     def _work(self, ready: list[int]) -> None:
         """Deal with what has come, on these descriptors and wherever a word may have been lost."""
-        if self._wake_in.fileno() in ready:
+        if self._wake_fd in ready:
             self._empty_wake_pair()
-        places = self._sources if self._more else [fd for fd in self._again.union(ready) if fd in self._sources]
+        places = list(self._sources) if self._more else self._again.union(ready)
         self._more = self.subscribing.touched = False
         self._again.clear()
-        for socket, take in [self._sources[fd] for fd in places]:
-            taken = sockets.drain(socket, take, self.bus.refuse)
-            self._more |= taken == sockets.DRAIN_MESSAGES or (taken > 0 and socket not in self._listening)  # the others answer
+        for fd in places:
+            if fd in self._sources:
+                socket, take, answers = self._sources[fd]
+                taken = sockets.drain(socket, take, self.bus.refuse)
+                self._more |= taken == sockets.DRAIN_MESSAGES or (answers and taken > 0)
         self._more |= self.publishing.feed_readers() or self.subscribing.touched
 
     def _list_sources(self) -> None:
         """Every socket that may bring something, and who takes it."""
         assert self._control is not None
-        sources: list[Source] = [
+        answering = [
             (self._control, self._on_control),
             (self.publishing.xpub, self.publishing.on_subscription),
             (self.publishing.router, self.publishing.on_reader),
-            *self.subscribing.sources(),
             *self.guard.sources(),
         ]
-        self._sources = {socket.FD: (socket, take) for socket, take in sources}
-        self._listening = {socket for socket, _ in self.subscribing.sources()}
-        self._waiter.watch((self._wake_in.fileno(), *self._sources))
+        self._sources = {socket.FD: (socket, take, True) for socket, take in answering}
+        self._sources |= {socket.FD: (socket, take, False) for socket, take in self.subscribing.sources()}
+        self._waiter.watch((self._wake_fd, *self._sources))
         self._more = True
         self.wake()
 

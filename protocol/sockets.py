@@ -130,10 +130,10 @@ def drain(socket: zmq.Socket[Any], handle: Callable[[list[memoryview]], None], r
         if not readable(socket):  # cheaper than to ask for a message and be told that there is none
             return taken
         frame = _receive(socket, _NOBLOCK, False)
-        parts = [frame.buffer]
+        parts = [memoryview(frame)]
         while frame.more:
             frame = _receive(socket, _NOBLOCK, False)
-            parts.append(frame.buffer)
+            parts.append(memoryview(frame))
         try:
             handle(parts)
         except DecodeError as error:

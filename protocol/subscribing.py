@@ -41,7 +41,8 @@ class _Upstream:
 
     peer: Peer
     socket: zmq.Socket[Any]
-    kinds: list[str]
+    topics: dict[str, str]
+    """Those topics, by name, and their kinds."""
     run: str = ""
     handled: int = -1
     acked: int = -1
@@ -115,7 +116,7 @@ class Subscribing:
         run, last_seq = self._last_words[name]
         upstream = self._upstream.get(name)
         return upstream is None or all(
-            self.bus.books.complete(topic, run, last) for topic, last in last_seq.items() if topic.partition("/")[0] in upstream.kinds
+            self.bus.books.complete(topic, run, last) for topic, last in last_seq.items() if topic in upstream.topics
         )
 
     # -- sockets ----------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ class Subscribing:
             kinds = [kind for kind, lane in self._lanes[peer.name].items() if lane == RELIABLE]
             if kinds:
                 socket = sockets.connect(context, zmq.DEALER, peer.endpoints.reliable, _largest(kinds), self._guard, peer.key)
-                self._upstream[peer.name] = _Upstream(peer, socket, kinds)
+                self._upstream[peer.name] = _Upstream(peer, socket, {f"{kind}/{peer.name}": kind for kind in kinds})
 
     def _connect_latest(self, peer: Peer) -> None:
         assert self._sub is not None
@@ -184,7 +185,7 @@ class Subscribing:
         """What a publisher that has ended said it sent, and what never came, is lost."""
         run, last_seq = self._last_words.get(upstream.peer.name, ("", {}))
         for topic, last in last_seq.items():
-            if topic.partition("/")[0] in upstream.kinds:
+            if topic in upstream.topics:
                 self.bus.books.heard_end(topic, run, last)
 
     def acknowledge_upstream(self) -> None:
@@ -200,14 +201,16 @@ class Subscribing:
 
     def _on_latest(self, parts: list[memoryview]) -> None:
         message = codec.decode(parts)
-        kind, _, name = message.topic.partition("/")
+        envelope = message.envelope
+        kind, _, name = envelope.topic.partition("/")
         peer = self._peers.get(name)
         if peer is None:
             return  # a longer name that begins like one of ours
-        _refuse_other_source(message, peer)
-        self._hear(name, message.envelope)
+        _refuse_other_source(envelope, name)
+        self._hear(name, envelope)
         self._linked_ns[name] = self._heard_ns[name]
-        fresh = self._lanes[name].get(kind) == LATEST and self._book(message)
+        booked = self._lanes[name].get(kind) == LATEST
+        fresh = booked and self.bus.books.arrive(envelope.topic, envelope.run, envelope.seq, envelope.t_ns)
         if kind == "status":
             self._on_peer_status(peer, message)
         if fresh:
@@ -264,33 +267,31 @@ class Subscribing:
             raise DecodeError("reliable", f"{len(parts)} parts")
         index = int.from_bytes(word[1:], "big")
         message = codec.decode(parts[1:])
-        if message.topic.partition("/")[2] != upstream.peer.name or message.kind not in upstream.kinds:
-            raise DecodeError("reliable", f"topic {message.topic!r} from {upstream.peer.name!r}")
-        _refuse_other_source(message, upstream.peer)
-        self._heard_ns[upstream.peer.name] = self.bus.clock.mono_ns()
-        if not self._book(message):
+        envelope, name = message.envelope, upstream.peer.name
+        kind = upstream.topics.get(envelope.topic)
+        if kind is None:
+            raise DecodeError("reliable", f"topic {envelope.topic!r} from {name!r}")
+        _refuse_other_source(envelope, name)
+        self._heard_ns[name] = self.bus.clock.mono_ns()
+        if not self.bus.books.arrive(envelope.topic, envelope.run, envelope.seq, envelope.t_ns):
             upstream.acked, self.owes = min(upstream.acked, index - 1), True  # sent twice: it waits for a second word
             return
-        if message.kind == "status" and message.body.final:
+        if kind == "status" and message.body.final:
             self._close_reliable_books(upstream, message)
-        self.bus.inbox.put_reliable(Taken(upstream.peer.name, index, message, sum(map(len, parts))))
+        self.bus.inbox.put_reliable(Taken(name, index, message, sum(map(len, parts))))
 
     def _close_reliable_books(self, upstream: _Upstream, message: Message) -> None:
         run = message.envelope.run
         for topic, last_seq in message.body.last_seq.items():
-            if topic.partition("/")[0] in upstream.kinds and topic != message.topic:
+            if topic in upstream.topics and topic != message.topic:
                 self.bus.books.heard_end(topic, run, last_seq)
         self.bus.books.heard_end(message.topic, run, message.envelope.seq)
-
-    def _book(self, message: Message) -> bool:
-        envelope = message.envelope
-        return self.bus.books.arrive(envelope.topic, envelope.run, envelope.seq, envelope.t_ns)
 
     def _hello(self, upstream: _Upstream, run: str) -> None:
         upstream.run, upstream.handled, upstream.acked = run, -1, -1
         resume = self.bus.books.next_seqs(run)
         wanted = {t: n for t, n in resume.items() if t.partition("/")[2] == upstream.peer.name}
-        self._say(upstream, {"t": "hello", "kinds": upstream.kinds, "resume": wanted})
+        self._say(upstream, {"t": "hello", "kinds": list(upstream.topics.values()), "resume": wanted})
 
     def _say(self, upstream: _Upstream, what: dict[str, Any]) -> None:
         self.touched = True
@@ -306,7 +307,7 @@ def _largest(kinds: list[str]) -> int:
     return max(codec.MAX_HEADER_BYTES, *(TOPICS[kind].max_bytes for kind in kinds))
 
 
-def _refuse_other_source(message: Message, peer: Peer) -> None:
-    """A topic of `peer` carries what `peer` says, and nobody else."""
-    if message.envelope.source != peer.name:
-        raise DecodeError("source", f"{message.topic!r} from {message.envelope.source[:60]!r}")
+def _refuse_other_source(envelope: Envelope, name: str) -> None:
+    """A topic of node `name` carries what that node says, and nobody else."""
+    if envelope.source != name:
+        raise DecodeError("source", f"{envelope.topic!r} from {envelope.source[:60]!r}")
