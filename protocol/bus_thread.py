@@ -4,7 +4,7 @@ The node's own thread does, while it waits in `Bus.next` or publishes: so a mess
 its handler without a change of threads. When that thread is away for long (it trains, it loads a model, it
 waits for a servo), this thread takes over, and it alone beats. All of it under `bus.lock`; only waiting
 is not. A ZeroMQ descriptor tells of news once, and an operation on the socket may swallow that word, so
-every turn looks at every socket and ends with asking whether something came meanwhile.
+whoever has used a socket asks it whether something came meanwhile.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class BusThread(threading.Thread):
         self._wake_fd = self._wake_in.fileno()
         self._waiter = Waiter()
         self._sources: dict[int, Source] = {}
+        self._fds: dict[zmq.Socket[Any], int] = {}
         self._more = False
         self._again: set[int] = set()
         """Descriptors to look at though they may not tell; with `_more` all of them."""
@@ -154,17 +155,17 @@ class BusThread(threading.Thread):
     def send(self, topic: str, parts: list[Buffer], entry: Entry | None) -> None:
         """A message that has just been published, and its entry if the ring has it; `bus.lock` is held."""
         if self.publishing.send(topic, parts, entry):
-            self._look_again(self.publishing.xpub)
+            self._have_looked(self.publishing.xpub)
         if sockets.readable(self.publishing.router):  # acknowledgements: at full speed they wait for nobody's turn
             sockets.drain(self.publishing.router, self.publishing.on_reader, self.bus.refuse)
             self.publishing.feed_readers()
-            self._look_again(self.publishing.router)
+            self._have_looked(self.publishing.router)
 
     def handled(self, item: Taken) -> None:
         """The node is done with a message; `bus.lock` is held."""
         said_on = self.subscribing.handled(item)
         if said_on is not None:
-            self._again.add(said_on.FD)  # what was said may have swallowed a word
+            self._look_again(said_on)
 
     def due(self) -> bool:
         """Whether a thread that publishes all the time should look at the other sockets too."""
@@ -177,12 +178,17 @@ class BusThread(threading.Thread):
         with self.bus.lock:
             if self._control is not None and not self._control.closed:
                 sockets.send(self._control, parts)
-                self._look_again(self._control)
+                self._have_looked(self._control)
 
-    def _look_again(self, *used: zmq.Socket[Any]) -> None:
-        """Something was sent outside of a turn: what came meanwhile may have lost its word, so have whoever waits look."""
-        if any(map(sockets.readable, used)):
-            self._more = True
+    def _look_again(self, *used: zmq.Socket[Any]) -> bool:
+        """Something was sent by these sockets: what came meanwhile may have lost its word, so note where to look; whether anywhere."""
+        left = [self._fds[socket] for socket in used if socket in self._fds and sockets.readable(socket)]
+        self._again.update(left)
+        return bool(left)
+
+    def _have_looked(self, *used: zmq.Socket[Any]) -> None:
+        """The same outside of a turn: whoever waits is to look at once."""
+        if self._look_again(*used):
             self.wake()
 
     def run(self) -> None:
@@ -215,12 +221,17 @@ class BusThread(threading.Thread):
         places = list(self._sources) if self._more else self._again.union(ready)
         self._more = self.subscribing.touched = False
         self._again.clear()
+        used = set()
         for fd in places:
             if fd in self._sources:
                 socket, take, answers = self._sources[fd]
                 taken = sockets.drain(socket, take, self.bus.refuse)
-                self._more |= taken == sockets.DRAIN_MESSAGES or (answers and taken > 0)
-        self._more |= self.publishing.feed_readers() or self.subscribing.touched
+                if taken == sockets.DRAIN_MESSAGES or (answers and taken):
+                    used.add(socket)
+        if self.publishing.feed_readers():
+            used.add(self.publishing.router)
+        self._more |= self.subscribing.touched
+        self._look_again(*used)
 
     def _list_sources(self) -> None:
         """Every socket that may bring something, and who takes it."""
@@ -233,6 +244,7 @@ class BusThread(threading.Thread):
         ]
         self._sources = {socket.FD: (socket, take, True) for socket, take in answering}
         self._sources |= {socket.FD: (socket, take, False) for socket, take in self.subscribing.sources()}
+        self._fds = {source[0]: fd for fd, source in self._sources.items()}
         self._waiter.watch((self._wake_fd, *self._sources))
         self._more = True
         self.wake()
@@ -247,7 +259,7 @@ class BusThread(threading.Thread):
         if self.subscribing.owes:
             with self.bus.lock:
                 self.subscribing.acknowledge_upstream()
-                self._look_again(*(socket for socket, _ in self.subscribing.sources()))
+                self._have_looked(*(socket for socket, _ in self.subscribing.sources()))
 
     def _beat(self) -> None:
         now = self.bus.clock.mono_ns()
@@ -260,7 +272,7 @@ class BusThread(threading.Thread):
                 if self.guard.somebody_left():
                     self._shut_out()
                 self.subscribing.mend()
-                self._look_again(*(socket for socket, _ in self.subscribing.sources()))
+                self._have_looked(*(socket for socket, _ in self.subscribing.sources()))
                 self.bus.beat()
 
     def _shut_out(self) -> None:

@@ -9,9 +9,9 @@ subscribes to `~hello/<name>` after its topics, which the XPUB sees.
 from __future__ import annotations
 
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import msgpack
+import msgspec
 import zmq
 
 from protocol import sockets
@@ -28,6 +28,20 @@ HELLO = "~hello/"
 AGAIN = "~again/"
 DATA, WHO = b"d", b"?"
 MAX_GREETED = 512
+
+
+class _Word(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a reliable subscriber says; the numbers count in `run`."""
+
+    t: Literal["hello", "ack", "bye"]
+    name: str
+    run: str
+    index: int = -1
+    kinds: list[str] = []
+    resume: dict[str, int] = {}
+
+
+_WORDS = msgspec.msgpack.Decoder(_Word)
 
 
 class Publishing:
@@ -116,34 +130,25 @@ class Publishing:
             raise DecodeError("reliable", f"{len(parts)} parts")
         identity = bytes(parts[0])
         try:
-            said = msgpack.unpackb(parts[1], max_ext_len=0, max_array_len=len(TOPICS))
-            verb, name = str(said["t"]), str(said["name"])
-            same_run = said["run"] == self.bus.run_id
-            index = int(said.get("index", -1))
-            kinds = frozenset(str(kind) for kind in said.get("kinds", ())) & TOPICS.keys()
-            resume = {str(t): int(n) for t, n in said.get("resume", {}).items()}
-        except Exception as error:  # whatever is wrong with it, it is not our protocol
-            raise DecodeError("reliable", f"{type(error).__name__}") from None
-        if verb not in ("hello", "ack", "bye"):
-            raise DecodeError("reliable", f"verb {verb[:20]!r}")
+            said = _WORDS.decode(parts[1])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError("reliable", f"{type(error).__name__}: {error}") from None
+        name, same_run = said.name, said.run == self.bus.run_id
         if name not in self.bus.ring.readers:  # nothing is held back for a stranger
             raise DecodeError("reliable", f"{name[:60]!r} is no subscriber of this graph")
-        if verb == "hello":
+        if said.t == "hello":
             for old in [i for i, n in self._identities.items() if n == name]:
                 del self._identities[old]
             self._identities[identity] = name
-            self.bus.ring.join(name, kinds, resume if same_run else {})
+            self.bus.ring.join(name, frozenset(TOPICS.keys() & said.kinds), said.resume if same_run else {})
             self._beat_now.set()
         elif self._identities.get(identity) != name:
             sockets.send(self.router, [identity, WHO])
         else:
-            self._take_word(identity, name, verb, index if same_run else -1)
-
-    def _take_word(self, identity: bytes, name: str, verb: str, index: int) -> None:
-        self.bus.ring.ack(name, index)
-        if verb == "bye":
-            self.bus.ring.depart(name)
-            del self._identities[identity]
+            self.bus.ring.ack(name, said.index if same_run else -1)
+            if said.t == "bye":
+                self.bus.ring.depart(name)
+                del self._identities[identity]
 
     def forget_readers(self) -> None:
         """Every connection was closed: each says hello again, with the numbers it wants."""

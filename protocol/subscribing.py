@@ -21,6 +21,7 @@ from protocol.errors import DecodeError
 from protocol.inbox import Taken
 from protocol.messages import Envelope, Message, Status
 from protocol.publishing import AGAIN, DATA, HELLO, WHO
+from protocol.ring import WINDOW_BYTES
 from protocol.topics import LATEST, RELIABLE, TOPICS, Lane, taken
 from protocol.wiring import Peer
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SILENT_NS = 5 * NS_PER_S // 2  # so that three heartbeats that do not come are noticed when the third is due
 DRIFT = 4096
 ACK_EVERY = 64
-ACK_BYTES = 2 << 20
+ACK_BYTES = WINDOW_BYTES // 4
 BYE_LINGER_MS = 200
 
 
