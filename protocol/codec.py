@@ -141,7 +141,7 @@ def decode(parts: Sequence[Buffer]) -> Message:
 def _read_often(name: str, data: Buffer) -> Header[Any] | None:
     """The checked header of a kind that comes often; None where anything is wrong with it, which `decode_header` can tell."""
     reader = _READERS.get(name.partition("/")[0])
-    if reader is None or len(data) > MAX_HEADER_BYTES:
+    if reader is None or len(data) > MAX_ITEMS:  # a longer one has room for lists that are too long
         return None
     try:
         header = reader.decode(data)

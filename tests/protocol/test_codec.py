@@ -195,6 +195,13 @@ def test_what_comes_often_has_no_field_of_any_type(kind: str) -> None:
     assert "Any" not in str(get_type_hints(TOPICS[kind].body))
 
 
+def test_a_list_too_long_for_the_careful_reader_is_refused_of_what_comes_often_too() -> None:
+    envelope = {"topic": "metrics/r", "source": "r", "run": "q", "seq": 0, "t_ns": 1, "mono_ns": 1}
+    header = wire(envelope=envelope, body={"values": {f"{i:x}": 1 for i in range(codec.MAX_ITEMS + 1)}}, arrays=[])[1]
+    assert len(header) < MAX_HEADER_BYTES
+    assert reason([b"metrics/r", header]) == "msgpack"
+
+
 def test_receiver_refuses_over_the_topics_limit() -> None:
     limit = TOPICS["metrics"].max_bytes
     envelope = {"topic": "metrics/r", "source": "r", "run": "q", "seq": 0, "t_ns": 1, "mono_ns": 1}
