@@ -76,6 +76,23 @@ def test_latest_lane_brings_the_newest_and_counts_the_rest(graph: Any, take: Any
     assert count.end_known
 
 
+@pytest.mark.parametrize("nbytes", [12, 99_999, 600_000])
+def test_whoever_takes_a_frame_by_whatever_lane_gets_it_whole_and_the_ring_keeps_no_copy(
+    graph: Any, take: Any, ready: Any, nbytes: int
+) -> None:
+    """Small parts are copied for each, middling ones once for all, large ones for nobody."""
+    robot = graph.bus("robot", "robot", subscribers=[*RECORDER, ("trainer", "trainer"), *PREDICTOR])
+    takers = [graph.bus(*who, inputs=ROBOT) for who in (("rec", "recorder"), ("trainer", "trainer"), ("pred", "predictor"))]
+    ready(robot)
+    picture = np.random.default_rng(nbytes).integers(0, 255, (nbytes // 3, 1, 3), np.uint8)
+    robot.publish("frame", m.Frame(), {"image/top": picture}, episode=0, step=0)
+    for taker in takers:
+        assert np.array_equal(take(taker, "frame")[0].arrays["image/top"], picture)
+    entry = next(entry for entry in robot.ring._entries if entry.kind == "frame")
+    assert entry.shared is None
+    assert np.shares_memory(np.frombuffer(entry.parts[2], np.uint8), picture)
+
+
 def test_a_burst_ends_with_its_newest_message_also_for_who_had_no_room(graph: Any, take: Any, ready: Any) -> None:
     """A subscriber stands still while its queues fill; with the next heartbeat it gets the last one."""
     robot = graph.bus("robot", "robot", subscribers=PREDICTOR)
