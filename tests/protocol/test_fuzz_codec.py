@@ -75,7 +75,8 @@ def test_mutated_messages_are_whole_or_refused_by_name(cases: int) -> None:
             raise AssertionError(f"case {number} of seed {seed}, {type(error).__name__}: {error}\n{parts}") from error
     assert verdicts.total() == cases
     assert verdicts["valid"] > cases / 100, "mutations that change nothing that matters are still taken"
-    assert set(verdicts) >= CODEC_REASONS - {"size", "header_size"} | {"valid"}, "every check is reached but those of size"
+    often = CODEC_REASONS - {"size", "header_size", "arrays"}  # one case in 5,000 has two arrays of one name
+    assert set(verdicts) >= often | {"valid"}, "every check is reached but those of size"
 
 
 @pytest.mark.parametrize("kind", TOPICS)
