@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from nodes.robot.bodies import frame_arrays
 from nodes.robot.interface import Observation, Robot, RobotError, check_action, check_observation
 from nodes.runtime import NodeError
 from protocol.messages import Action
@@ -36,10 +37,17 @@ class Guard:
         return action
 
     def observe(self) -> Observation:
-        with lost():
-            seen = self._driver.observe()
+        try:
+            with lost():
+                seen = self._driver.observe()
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise NodeError(f"driver {self._name!r} fills an array that it gave away: it needs a new one for each observation") from error
         if wrong := check_observation(seen):
             raise NodeError(f"driver {self._name!r} gave a bad observation: {wrong}")
+        for array in frame_arrays(seen).values():
+            array.setflags(write=False)  # what was sent stays as it was
         return seen
 
     def execute(self, action: Action) -> bool:

@@ -43,8 +43,8 @@ class RobotError(Exception):
 class Observation:
     """What the robot sees now.
 
-    `images`: per camera HxWx3 uint8 RGB, owned by the receiver from now on; `depth`: per camera HxW
-    uint16 or float32; `state`: float32 vector.
+    `images`: per camera HxWx3 uint8 RGB; `depth`: per camera HxW uint16 or float32; `state`: float32 vector. All are given
+    away: the node makes them read-only, so a driver needs new ones for the next observation.
     """
 
     images: dict[str, np.ndarray]

@@ -43,6 +43,16 @@ class ForgetsToReturn(Arm):
         pass
 
 
+class FillsAgain(Arm):
+    def __init__(self, options: dict[str, object], seed: int) -> None:
+        super().__init__(options, seed)
+        self.image = np.zeros((4, 6, 3), np.uint8)
+
+    def observe(self) -> Observation:
+        self.image[:] = 7
+        return Observation(images={"wrist": self.image})
+
+
 class GreyImages(Arm):
     def observe(self) -> Observation:
         return Observation(images={"wrist": np.zeros((4, 6), np.uint8)})

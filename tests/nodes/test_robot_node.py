@@ -263,6 +263,7 @@ def test_a_lost_robot_is_one_line(arm: Any) -> None:
     ("name", "says"),
     [
         ("ForgetsToReturn", "execute returned None, not whether it was done"),
+        ("FillsAgain", "fills an array that it gave away"),
         ("GreyImages", "image 'wrist' is uint8 (4, 6), not HxWx3 uint8"),
         ("UnsafeSafeAction", "its safe_action {'pan': 9.0} is no action"),
     ],
