@@ -1,6 +1,7 @@
 """For all tests: where the real recordings are, and the rule that nothing may be skipped in CI."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 # before anything imports torch: threads that spin while they wait take the core that another process needs, and a busy
 # machine learns five times as slowly; the launcher sets it for its nodes too
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# a shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_RECORDINGS = "no real recordings"
 NO_DONKEYCAR = "donkeycar is not installed"  # nothing of toddle needs it: one test reads a tub with it, where somebody has it
