@@ -112,7 +112,6 @@ class Bus:
             for message in self.inbox.left_over():
                 self.books.drop(message.topic)
             requests = self.inbox.left_requests()
-            self._state = msgspec.structs.replace(self._state, state="stopped", final=True)
         for request in requests:
             request.answer_unheard("has stopped")
         return self._thread.finish(drain_s)
@@ -149,8 +148,8 @@ class Bus:
             self._thread.turn(0)
         return seq
 
-    def beat(self) -> bool:
-        """Publish the heartbeat, never waiting for room; whether it was the final one. For the bus thread."""
+    def beat(self) -> None:
+        """Publish the heartbeat, never waiting for room. For the bus thread."""
         self._look_at_clock()
         status = self.status()
         try:
@@ -158,7 +157,11 @@ class Bus:
         except EncodeError:  # the books of a very large graph do not fit
             small = msgspec.structs.replace(status, counts={}, missing=[], confirmed=[], last_seq={})
             self.publish("status", small, wait=False)
-        return status.final
+
+    def last_word(self) -> None:
+        """The heartbeat that is the final one, once. For the bus thread, `lock` held: it may beat no more."""
+        self._state = msgspec.structs.replace(self._state, state="stopped", final=True)
+        self.beat()
 
     def _look_at_clock(self) -> None:
         offset_ns = self.clock.wall_ns() - self.clock.mono_ns()
@@ -209,10 +212,10 @@ class Bus:
 
     def set_state(
         self, state: StateName | None = None, *, detail: str | None = None,
-        outcome: str | None = None, metrics_url: str | None = None, final: bool | None = None,
+        outcome: str | None = None, metrics_url: str | None = None,
     ) -> None:  # fmt: skip
         """Change what the next heartbeat says, and beat at once."""
-        given = {"state": state, "detail": _text(detail), "outcome": _text(outcome), "metrics_url": metrics_url, "final": final}
+        given = {"state": state, "detail": _text(detail), "outcome": _text(outcome), "metrics_url": metrics_url}
         with self.lock:
             self._state = msgspec.structs.replace(self._state, **{key: value for key, value in given.items() if value is not None})
         self._thread.beat_now.set()

@@ -128,7 +128,7 @@ class BusThread(threading.Thread):
         deadline_ns = clock.mono_ns() + int(drain_s * 1e9)
         with self.bus.lock:
             self._finished = True  # nothing follows the last word: it closes the books
-            self.bus.beat()
+            self.bus.last_word()
         while True:
             self.turn(0.01)
             with self.bus.lock:

@@ -59,6 +59,35 @@ def test_reliable_lane_brings_everything_in_order(graph: Any, take: Any, ready: 
     assert robot.close() is True
 
 
+def test_the_last_word_is_said_once(graph: Any, wait: Any, ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when a heartbeat is due in that very moment: who has heard the last word leaves, and would miss another."""
+    robot = graph.bus("robot", "robot", subscribers=RECORDER)
+    recorder = graph.bus("rec", "recorder", inputs=ROBOT)
+    ready(robot)
+    finish = robot._thread.finish
+
+    def beat_first(drain_s: float) -> bool:
+        robot._thread.beat_now.set()
+        robot._thread._beat()
+        return finish(drain_s)
+
+    monkeypatch.setattr(robot._thread, "finish", beat_first)
+    closing = threading.Thread(target=robot.close)
+    closing.start()
+    finals: list[bool] = []
+
+    def ended() -> bool:
+        thing = recorder.next(0.01)
+        if isinstance(thing, m.Message) and thing.kind == "status":
+            finals.append(thing.body.final)
+        return recorder.inputs_ended()
+
+    wait(ended)
+    recorder.close()
+    closing.join()
+    assert finals[-2:] == [False, True]
+
+
 def test_latest_lane_brings_the_newest_and_counts_the_rest(graph: Any, take: Any, ready: Any, settled: Any) -> None:
     robot = graph.bus("robot", "robot", subscribers=PREDICTOR)
     predictor = graph.bus("pred", "predictor", inputs=ROBOT)
