@@ -2,6 +2,7 @@
 
 import os
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,26 +20,27 @@ START_NS = 10**18
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class FrameWriter:
+class FrameWriter(ABC):
     """Made with the folder that it may use and the shape of a frame."""
 
     needs: tuple[str, ...] = ()
     slow = False
     lossy = False
 
+    @abstractmethod
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None: ...
 
+    @abstractmethod
     def write(self, index: int, picture: Picture) -> None:
         """Returns when the frame is accepted."""
-        raise NotImplementedError
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     @classmethod
+    @abstractmethod
     def read(cls, path: Path, shape: tuple[int, ...]) -> Iterator[tuple[int, Picture]]:
         """Numbers and frames in the folder, in order, as the format's own reader finds them."""
-        raise NotImplementedError
 
     @classmethod
     def salvage(cls, path: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Plays one thing after the other when it is due; what a person may ask meanwhile. Whoever derives says what is played."""
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ class Due(NamedTuple):
     what: Any
 
 
-class Player(Node):
+class Player(Node, ABC):
     """A replay moves nothing: it needs no watchdog, and a halt is a pause."""
 
     config: RobotConfig
@@ -50,25 +51,25 @@ class Player(Node):
 
     # -- what is played ---------------------------------------------------------------------------
 
+    @abstractmethod
     def open(self) -> None:
         """Find what is to be played. RobotError when it cannot be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self) -> Due | None:
         """What comes next; None at the end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def play(self, what: Any) -> None:
         """Publish it; `self.steps` counts the steps of the robot."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> str:
         """Say what is to be said at the end; why it is the end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def let_go(self) -> None:
         """Nothing is read any more."""
-        raise NotImplementedError
 
     def values(self, last: bool) -> dict[str, float]:
         """Metrics of its own; `last`: those of the whole run too."""
