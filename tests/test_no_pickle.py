@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("protocol", "storage", "worldmodel", "nodes", "launch", "toddle", "bench")
+FOLDERS = ("protocol", "storage", "worldmodel", "nodes", "launch", "toddle", "emulators", "onboard", "bench")
 MODULES = {
     "pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "copyreg", "jsonpickle", "msgpack_numpy",
     "multiprocessing", "pickle5", "pickletools",

@@ -7,6 +7,10 @@ from toddle.lazy import Commands, LazyGroup
 VERBS: Commands = {
     "launch": ("toddle.launch:launch", "Start a graph of nodes from a launch file."),
     "replay": ("toddle.replay:replay", "Play a recorded session as if its robot were there."),
+    "robot": ("toddle.robot.command:robot", "Try, check and calibrate robots."),
+    "record": ("toddle.record.command:record", "Record episodes of a robot for learning."),
+    "emulate": ("toddle.emulate.command:emulate", "Be a robot that is not there, on the wire."),
+    "jetbot-server": ("toddle.jetbot_server:jetbot_server", "Run on a JetBot: give its camera and motors to toddle."),
     "sessions": ("toddle.sessions.command:sessions", "List, show, verify and import recorded sessions."),
     "evaluate": ("toddle.evaluate:evaluate", "Score a run or a checkpoint against truth and baselines."),
     "view": ("toddle.view:view", "Look at a running graph or a recorded session."),
