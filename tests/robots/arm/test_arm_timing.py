@@ -129,5 +129,5 @@ def test_the_command_measures_and_saves(options: dict[str, Any], tmp_path: Path)
 )
 def test_the_command_says_what_is_wrong_in_one_line(plugin: None, words: list[str], line: str) -> None:
     done = CliRunner().invoke(calibrate, ["so101", *words])
-    assert done.exit_code == 1 and line in done.output and "Traceback" not in done.output
+    assert done.exit_code == 2 and line in done.output and "Traceback" not in done.output
     assert len(done.output.strip().splitlines()) == 1
