@@ -234,7 +234,7 @@ def test_a_servo_is_given_its_number_by_lerobot_s_own_set_up(arm: SO101Emulator)
     bus.port_handler.closePort()
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, database=None)
 @given(noise=st.binary(max_size=300))
 def test_noise_on_the_wire_is_outlived(robot: SO101Follower, noise: bytes) -> None:
     robot.bus.port_handler.ser.write(noise)
