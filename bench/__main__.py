@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import arm, bus, codecs, exchange, learning, memory, overhead, read, recorder, replay, write
+from bench import bus, codecs, exchange, learning, memory, overhead, read, recorder, replay, write
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -55,13 +55,6 @@ def bus_command(frames: int, quick: bool) -> None:
     """The bus beside bare pyzmq loops and dora-rs: latency at 30 Hz, frames per second at saturation."""
     cells = [((224, 224), 1), ((480, 640), 1)] if quick else list(itertools.product(bus.SIZES, (1, 4)))
     sys.exit(0 if bus.bench(click.echo, RESULTS, cells, 200 if quick else frames, 3 if quick else 12) else 1)
-
-
-@cli.command("arm")
-@click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(5), help="At 30 Hz, once the trainer trains.")
-def arm_command(seconds: float) -> None:
-    """The emulated arm at 30 Hz in the whole live loop: what is lost, and how evenly it looks beside a bare sleep loop."""
-    sys.exit(0 if arm.bench(click.echo, RESULTS, seconds) else 1)
 
 
 @cli.command("recorder")
@@ -121,7 +114,7 @@ def exchange_command(quick: bool) -> None:
 
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
-    exchange_command, arm_command, codecs_command, learning_command,
+    exchange_command, codecs_command, learning_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

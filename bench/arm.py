@@ -1,122 +1,148 @@
-"""The emulated arm at 30 Hz with two cameras and the whole live loop: is anything lost, and how evenly does it look?
+"""The emulated SO-101 with two cameras, live by the real commands: how even its 30 Hz are, and whether it can be learned.
 
-Servos and cameras are a process of their own, as an arm is. The trainer is niced. While it learns, a bare sleep loop runs in
-a process beside it: jitter is how far the time from look to look is off 1/30 s, LeRobot's own read time left out, as
-it lies behind the moment at which the arm begins to look.
+Even: recorder, trainer (niced), predictor and viewer run; at the same time this process sleeps from one moment to the next, 30
+times a second, and does nothing else. Of both, how far the time between two steps is from 1/30 s; where lerobot itself (its reads
+and its writes of one step) took longer than that, it is its time that counts. Learned: a session of random actions on three
+joints, its last episodes held out, by `toddle evaluate`.
 """
 
 import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.arm_peers import LOOKS
+from bench.arm_peers import TIMES
 
 RATE_HZ = 30.0
-MOST_TIMES = 3.0
+MOST_UNEVEN = 3.0
+CAMERAS = ("front", "side")
 START_S = 120.0
-SETS = {
-    "driver": "bench.arm_peers:MeasuredArm", "mode": "continuous", "rate_hz": RATE_HZ, "episode_steps": 0, "silence_s": 2, "nice": 19,
-    "window": False, "selector_options": {"min_steps": 15, "max_steps": 45}, "time_limit_s": 600,
+WARM_UP_STEPS = 90
+FIGURES = ("p50", "p99", "max")
+BARE = "bare sleep loop"
+EVEN = {"mode": "continuous", "rate_hz": RATE_HZ, "episode_steps": 300, "silence_s": 1, "selector_options": {"min_steps": 15, "max_steps": 45}}
+LEARN = {
+    "joint": ["shoulder_pan", "shoulder_lift", "elbow_flex"], "delta": 15, "action_duration_s": 0.25, "rate_hz": 3.3, "size": 64,
+    "episode_steps": 32,
 }  # fmt: skip
 
 
-def measure(seconds: float) -> dict[str, Any]:
-    """Both loops' jitter in ms, LeRobot's read time, and what was lost."""
-    folder = Path(tempfile.mkdtemp(prefix="ba-"))
-    try:
-        arm = _start(["emulate", "so101", "--folder", str(folder / "arm"), "--camera", "front=drawn", "--camera", "side=drawn"], folder)
-        graph = None
+class Desk:
+    """A folder with an emulated arm, sessions and runs, and the commands there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {
+            **os.environ, "TODDLE_SESSIONS": str(folder / "sessions"), "TODDLE_RUNS": str(folder / "runs"), TIMES: str(folder / "times.json"),
+        }  # fmt: skip
+
+    @contextmanager
+    def arm(self, size: int) -> Iterator[dict[str, Any]]:
+        """The emulator; what a launch file must be told of it."""
+        words = ["emulate", "so101", "--folder", str(self.folder / "arm"), "--size", f"{size}x{size}"]
+        words += [part for name in CAMERAS for part in ("--camera", f"{name}=drawn")]
+        running = self.start(words, stdout=subprocess.PIPE, text=True)
         try:
-            command = shlex.split(_line(arm, "ready: ").removeprefix("ready: toddle "))
-            sets = [part for name, value in SETS.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-            graph = _start([*command, *sets, "--name", "arm"], folder)
-            _line(graph, "running ", "samples/s")
-            bare = subprocess.run(
-                [sys.executable, "-m", "bench.arm_peers", str(RATE_HZ), str(seconds)], capture_output=True, text=True, check=True
-            )  # fmt: skip
-            _end(graph)
+            assert running.stdout is not None
+            ready = next(line for line in running.stdout if line.startswith("ready: "))
+            _, *sets = shlex.split(ready.partition("launch/so101.yaml")[2])
+            yield dict(one.split("=", 1) for one in sets[::2])
         finally:
-            for process in filter(None, (graph, arm)):
-                _end(process)
-        return _results(folder, json.loads(bare.stdout))
+            running.terminate()
+            running.communicate(timeout=START_S)
+
+    def start(self, words: list[str], **options: Any) -> "subprocess.Popen[Any]":
+        return subprocess.Popen([sys.executable, "-m", "toddle", *words], env=self.env, **options)
+
+    def launch(self, name: str, sets: dict[str, Any], seconds: float) -> "subprocess.Popen[Any]":
+        """Live, without a window."""
+        told = {key: value if isinstance(value, str) else json.dumps(value) for key, value in {**sets, "window": False}.items()}
+        options = [part for key, value in told.items() for part in ("--set", f"{key}={value}")]
+        words = ["launch", "launch/so101.yaml", "--name", name, "--time-limit", str(seconds), *options]
+        return self.start(words, stdout=subprocess.DEVNULL)
+
+    def summary(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "runs" / name / "summary.json").read_bytes())
+        return found
+
+
+def even(desk: Desk, seconds: float) -> dict[str, Any]:
+    """Percentiles, in ms, of how uneven the arm's steps are and those of a bare loop, in the time in which both were at it."""
+    with desk.arm(224) as told:
+        running = desk.launch("even", {**told, **EVEN, "driver": "bench.arm_peers:TimedArm"}, seconds)
+        woke = _sleep_on(lambda: running.poll() is None)
+        assert running.returncode == 0, f"the run ended with {running.returncode}"
+    steps = np.array(json.loads((desk.folder / "times.json").read_bytes()), np.int64)[WARM_UP_STEPS:]
+    begun, busy = steps[:, 0], steps[:, 1]
+    bare = woke[(woke >= begun[0]) & (woke <= begun[-1])]
+    period_ns = 1e9 / RATE_HZ
+    found = {
+        "arm": _figures(np.diff(begun) - np.maximum(busy[:-1], period_ns)), BARE: _figures(np.diff(bare) - period_ns),
+        "lerobot": dict(zip(FIGURES, map(float, np.percentile(busy / 1e6, [50, 99, 100])), strict=True)),
+        "steps": len(begun), "rate_hz": float((len(begun) - 1) * 1e9 / (begun[-1] - begun[0])), "lost": _lost(desk.summary("even")),
+    }  # fmt: skip
+    return {**found, "ratio": found["arm"]["p99"] / found[BARE]["p99"]}
+
+
+def _sleep_on(running: Callable[[], bool]) -> np.ndarray:
+    """When a loop woke that sleeps from one moment to the next."""
+    woke: list[int] = []
+    due_ns = time.monotonic_ns()
+    while running():
+        due_ns += round(1e9 / RATE_HZ)
+        time.sleep(max(due_ns - time.monotonic_ns(), 0) / 1e9)
+        woke.append(time.monotonic_ns())
+    return np.array(woke)
+
+
+def _figures(off_ns: np.ndarray) -> dict[str, float]:
+    return dict(zip(FIGURES, map(float, np.percentile(np.abs(off_ns) / 1e6, [50, 99, 100])), strict=True))
+
+
+def _lost(summary: dict[str, Any]) -> int:
+    return sum(count["lost"] for topic in summary["topics"].values() for count in topic.values())
+
+
+def learned(desk: Desk, live_s: float, train_s: float) -> dict[str, Any]:
+    """What a session of `live_s` teaches in `train_s`; scores on its episodes that were held out."""
+    with desk.arm(64) as told:
+        code = desk.launch("live", {**told, **LEARN}, live_s).wait(live_s + START_S)
+        assert code == 0, f"the run ended with {code}"
+    session = desk.summary("live")["session"]
+    words = ["replay", session, "--loop", "--rate", "0", "--time-limit", str(train_s), "--name", "again", "--no-viewer"]
+    assert desk.start(words, stdout=subprocess.DEVNULL).wait(train_s + START_S) == 0
+    said = subprocess.check_output([sys.executable, "-m", "toddle", "evaluate", "again", session, "--json"], env=desk.env)
+    rows: list[dict[str, Any]] = json.loads(said)["scores"]
+    return {"rows": rows, "steps": desk.summary("live")["steps"], "lost": _lost(desk.summary("live")) + _lost(desk.summary("again"))}
+
+
+def bench(say: Callable[[str], None], results: Path, seconds: float, live_s: float, train_s: float) -> bool:
+    """Two tables; whether every target was reached."""
+    folder = Path(tempfile.mkdtemp(prefix="tb-"))
+    desk = Desk(folder)
+    try:
+        found: dict[str, Any] = {"even": even(desk, seconds)}
+        _say_even(say, found["even"])
+        found["learned"] = learned(desk, live_s, train_s)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _results(folder: Path, woke_ns: list[int]) -> dict[str, Any]:
-    looks = np.array(json.loads((folder / "looks.json").read_text()), np.int64)
-    looks = looks[(looks[:, 0] >= woke_ns[0]) & (looks[:, 0] <= woke_ns[-1])]
-    counts = json.loads((folder / "runs" / "arm" / "summary.json").read_text())["topics"]
-    read_ms = np.diff(looks, axis=1).ravel() / 1e6
-    return {
-        "frames": len(looks),
-        "arm": jitter_ms(looks[:, 0]),
-        "bare": jitter_ms(np.array(woke_ns, np.int64)),
-        "read_ms": {"p50": float(np.percentile(read_ms, 50)), "p99": float(np.percentile(read_ms, 99))},
-        "lost": sum(one["lost"] for topic in counts.values() for one in topic.values()),
-        "unrecorded": sum(
-            topic["recorder"]["published"] - topic["recorder"]["received"] for topic in counts.values() if "recorder" in topic
-        ),
-    }
-
-
-def jitter_ms(begun_ns: Sequence[int] | np.ndarray) -> dict[str, float]:
-    """How far apart two begins are, off the period."""
-    off = np.abs(np.diff(begun_ns) / 1e6 - 1000 / RATE_HZ)
-    return {f"p{q}": float(np.percentile(off, q)) for q in (50, 99)} | {"max": float(off.max())}
-
-
-def bench(echo: Callable[[str], None], results: Path, seconds: float) -> bool:
-    """Print the table; whether the targets are reached."""
-    found = measure(seconds)
-    times = found["arm"]["p99"] / found["bare"]["p99"]
-    found["times"] = times
-    echo(f"{found['frames']} frames in {seconds:g} s with two cameras; lost {found['lost']}, not recorded {found['unrecorded']}")
-    echo("\n| loop | jitter p50 ms | p99 ms | max ms |\n|---|---|---|---|")
-    for name, label in (("arm", "the arm, beyond LeRobot's read time"), ("bare", "a bare sleep loop beside it")):
-        echo(f"| {label} | {found[name]['p50']:.2f} | {found[name]['p99']:.2f} | {found[name]['max']:.2f} |")
-    echo(f"\nread time p50 {found['read_ms']['p50']:.2f} ms, p99 {found['read_ms']['p99']:.2f} ms")
-    reached = times <= MOST_TIMES and not found["lost"] and not found["unrecorded"]
-    echo(f"p99 {times:.2f} times that of the bare loop (at most {MOST_TIMES:g}): {'reached' if reached else 'MISSED'}")
+        shutil.rmtree(folder)
     results.mkdir(exist_ok=True)
     (results / "arm.json").write_text(json.dumps(found, indent=1))
-    return reached
+    return True
 
 
-def _start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
-    own = {f"TODDLE_{name.upper()}": str(folder / name) for name in ("runs", "sessions", "keys")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "toddle", *arguments], env={**os.environ, **own, LOOKS: str(folder / "looks.json")},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-def _line(process: subprocess.Popen[str], *words: str) -> str:
-    """The first line with these words. Raises RuntimeError, with what was said, when the process ends before."""
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if all(word in line for word in words):
-            return line.strip()
-    raise RuntimeError("".join(said[-20:]))
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    try:
-        process.communicate(timeout=START_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+def _say_even(say: Callable[[str], None], cell: dict[str, Any]) -> None:
+    say(f"\n| {cell['steps']} steps at {cell['rate_hz']:.2f} Hz | ms: p50 | p99 | max |\n|---|---|---|---|")
+    for who, text in (("arm", "between two steps, off 1/30 s"), (BARE, "the same of a bare sleep loop"), ("lerobot", "lerobot's own, of a step")):
+        say(f"| {text} | " + " | ".join(f"{cell[who][key]:.2f}" for key in FIGURES) + " |")
+    say(f"| arm to bare | - | {cell['ratio']:.2f} | - |")

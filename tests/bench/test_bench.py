@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import arm, bus, codecs, dora_bus, memory, overhead, read, read_cold, recorder, replay, write, writers
+from bench import bus, codecs, dora_bus, memory, overhead, read, read_cold, recorder, replay, write, writers
 from bench.recordings import write_session
 
 SIZE = (32, 48)
@@ -121,12 +121,3 @@ def test_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = write_session(tmp_path / "cold", frames, "raw")
     for way in read_cold.WAYS:
         assert read_cold.main(way, raw, session, 0)["fps"] > 0
-
-
-@pytest.mark.slow
-def test_arm(tmp_path: Path) -> None:
-    said: list[str] = []
-    arm.bench(said.append, tmp_path, 5.0)
-    found = json.loads((tmp_path / "arm.json").read_bytes())
-    assert (found["lost"], found["unrecorded"]) == (0, 0) and found["frames"] > 10
-    assert any("a bare sleep loop" in line for line in said)

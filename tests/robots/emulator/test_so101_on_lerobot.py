@@ -110,9 +110,9 @@ def test_limits_hold(robot: SO101Follower, wait: Wait) -> None:
 
 
 def test_torque_off_stops_it(arm: SO101Emulator, robot: SO101Follower, wait: Wait) -> None:
-    robot.bus.write("Goal_Velocity", "shoulder_pan", 300)
+    robot.bus.write("Goal_Velocity", "shoulder_pan", 100)
     send(robot, shoulder_pan=90.0)
-    wait(lambda: robot.bus.read("Present_Velocity", "shoulder_pan") == 300, "it moves")
+    wait(lambda: robot.bus.read("Present_Velocity", "shoulder_pan") == 100, "it moves")
     robot.bus.disable_torque()
     stood = arm.positions()
     assert stood["shoulder_pan"] < 3000 and robot.bus.read("Present_Velocity", "shoulder_pan") == 0
