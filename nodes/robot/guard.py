@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from nodes.robot.bodies import frame_arrays
-from nodes.robot.interface import Observation, Robot, RobotError, check_action, check_observation
+from nodes.robot.interface import Observation, OverLink, Robot, RobotError, check_action, check_observation
 from nodes.runtime import NodeError
 from protocol.messages import Action
 
@@ -27,6 +27,11 @@ class Guard:
         self._driver, self._name = driver, name
         self.action_space = driver.action_space
         self.state_names = driver.state_names
+
+    @property
+    def link_counts(self) -> dict[str, float]:
+        """Empty for a robot without a link."""
+        return dict(self._driver.link_counts) if isinstance(self._driver, OverLink) else {}
 
     @property
     def safe_action(self) -> Action:

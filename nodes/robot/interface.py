@@ -86,6 +86,14 @@ class KnowsTruth(Protocol):
         """A description, and arrays as in `protocol.messages.Probe`, of states never shown live."""
 
 
+@runtime_checkable
+class OverLink(Protocol):
+    """A robot over a link that fails says how often it did."""
+
+    link_counts: dict[str, float]
+    """By name; published among the robot's metrics."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where an episode that is played back comes from."""

@@ -332,7 +332,7 @@ class RobotNode(Node):
         self._metrics_s, self._metrics_steps = now_s, self.progress.steps
         episodes, steps = self.progress.episode - self.episodes.earlier[0], self.progress.steps - self.episodes.earlier[1]
         values = {"steps": steps, "episodes": episodes, "rate_hz": rate_hz, "late": self.late, "rate_limited": self.safe.rate_limited}
-        values |= self.statistics.counts() | self.watchdog.counts
+        values |= self.statistics.counts() | self.watchdog.counts | self.driver.link_counts
         values |= {f"refused_{reason}": count for reason, count in self.gate.refused.items()}
         if now:  # the last word
             values |= self.statistics.numbers()
