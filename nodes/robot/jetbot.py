@@ -47,7 +47,7 @@ class JetBotOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ramp_step_s: float = 0.015
     max_frame_age_s: float = 0.5
     frozen_s: float = 3.0
-    call_timeout_s: float = 0.5
+    call_timeout_s: float = 0.3
     reconnect_s: float = 8.0
 
     def __post_init__(self) -> None:

@@ -46,7 +46,7 @@ class Address:
     token: str
     key: bytes = b""
     tls: TLSFiles | None = None
-    timeout_s: float = 0.5
+    timeout_s: float = 0.3
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

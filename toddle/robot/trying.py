@@ -170,7 +170,7 @@ def _table(trials: list[Trial]) -> None:
     table.add_column("")
     table.add_column("action", min_width=17, overflow="fold")
     table.add_column("camera")
-    for name in ("done", "took", "to picture", "mean diff", "changed"):
+    for name in ("done", "took", "picture", "diff", "changed"):
         table.add_column(name, justify="right", no_wrap=True)
     for number, trial in enumerate(trials):
         for camera, before in trial.before.items():
@@ -179,3 +179,5 @@ def _table(trials: list[Trial]) -> None:
             done = "yes" if trial.done else "[red]no[/red]"
             table.add_row(f"{number:02}", _words(trial.action), camera, done, *times, f"{mean:.2f}", f"{changed:.1%}")
     Console().print(table)
+    click.echo("took: the action; picture: until the one after it was there; diff: mean difference of all values, of 255; "
+               f"changed: pixels that differ by more than {CHANGED}")  # fmt: skip

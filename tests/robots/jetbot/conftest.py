@@ -20,6 +20,9 @@ from tests.live.relay import Relay
 
 SERVER = Path(__file__).resolve().parents[3] / "onboard" / "jetbot_server.py"
 
+WATCHDOG_S = 1.0
+"""Longer than on a real one: tests may share their machine."""
+
 
 @dataclass
 class Server:
@@ -67,7 +70,7 @@ def start_server(*options: str) -> Server:
 
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[Server]:
-    server = start_server("--camera", "test", "--size", "64", "--fps", "60")
+    server = start_server("--camera", "test", "--size", "64", "--fps", "60", "--watchdog-s", str(WATCHDOG_S))
     yield server
     assert server.end() == 0
 
@@ -86,7 +89,7 @@ def robot() -> Iterator[Callable[..., JetBot]]:
     made: list[JetBot] = []
 
     def make(port: int, **options: Any) -> JetBot:
-        made.append(JetBot({"host": "127.0.0.1", "port": port, "reconnect_s": 20, **options}, 0))
+        made.append(JetBot({"host": "127.0.0.1", "port": port, "reconnect_s": 20, "call_timeout_s": WATCHDOG_S, **options}, 0))
         return made[-1]
 
     yield make
