@@ -87,11 +87,19 @@ class KnowsTruth(Protocol):
 
 
 @runtime_checkable
-class OverLink(Protocol):
-    """A robot over a link that fails says how often it did."""
+class KnowsEpisode(Protocol):
+    """A robot of which something holds for a whole episode, such as where a joint stands that no action moves."""
 
-    link_counts: dict[str, float]
-    """By name; published among the robot's metrics."""
+    def episode_values(self) -> dict[str, float]:
+        """Asked after the `start` mark, and recorded as metrics with the episode's number."""
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A robot that counts what it made good, such as packets that had to be sent again."""
+
+    def counts(self) -> dict[str, float]:
+        """Since the beginning; part of the node's metrics."""
 
 
 @dataclass(frozen=True)

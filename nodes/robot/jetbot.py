@@ -84,7 +84,7 @@ class JetBot:
         self.options = o = msgspec.convert(options, JetBotOptions)
         self.action_space = ActionSpaceInfo(names=list(NAMES), choices=[dict(action) for action in o.actions])
         self.safe_action: Action = next(dict(action) for action in o.actions if _stands(action))
-        self.link_counts = {"reconnects": 0.0, "stops_unheard": 0.0}
+        self._counts = {"reconnects": 0.0, "stops_unheard": 0.0}
         self.state_names: list[str] = []
         token = secrets.token_hex(16)
         self._at = Address(o.host, o.port, token, read_key(o.key_file), o.tls, o.call_timeout_s)
@@ -106,7 +106,7 @@ class JetBot:
             if self._link is None:
                 self._connect()
                 since_s = time.monotonic()
-                self.link_counts["reconnects"] += 1
+                self._counts["reconnects"] += 1
             link = self._link
             try:
                 read_s, age_s, jpeg = link.frame(self._newer_than_s)
@@ -170,7 +170,7 @@ class JetBot:
     def _break_off(self, link: Link, error: LinkError) -> None:
         """Nobody heard the stop: cut the link, and wait until the server's watchdog must have seen it."""
         began_s = time.monotonic()
-        self.link_counts["stops_unheard"] += 1
+        self._counts["stops_unheard"] += 1
         with self._swap:
             self._stop_link = None
             if self._link is not None:
@@ -180,6 +180,10 @@ class JetBot:
             self._may_move = True
             raise RobotError(f"stop was not heard, and the server there has no watchdog of its own: {error}")
         self._closed.wait(max(link.facts.watchdog_s + link.facts.poll_s - (time.monotonic() - began_s), 0.0))
+
+    def counts(self) -> dict[str, float]:
+        """How often the link was lost and found again, and was cut because nobody heard a stop."""
+        return dict(self._counts)
 
     def close(self) -> None:
         """Let go; the server stops the motors when it hears nothing more."""

@@ -82,7 +82,7 @@ def test_an_action_is_seen_in_the_picture_after_it(server: Server, robot: Callab
         panels = np.abs(after[4:28].astype(int) - before[4:28])  # JPEG blocks with a bar at the side may differ a little
         assert (panels.mean() > 5) == changes
         before = after
-    assert driver.link_counts == {"reconnects": 0, "stops_unheard": 0}
+    assert driver.counts() == {"reconnects": 0, "stops_unheard": 0}
 
 
 def test_a_picture_was_read_after_the_action_had_ended(server: Server, robot: Callable[..., Any]) -> None:
@@ -138,7 +138,7 @@ def test_a_link_that_is_cut_is_found_again(server: Server, relay: Relay, robot: 
     timer.start()
     assert driver.observe().images
     timer.join()
-    assert driver.link_counts["reconnects"] == 1
+    assert driver.counts()["reconnects"] == 1
     assert driver.execute(TURN) is True
 
 

@@ -45,7 +45,7 @@ def test_motors_stop_when_the_link_fails(trial: int, how: Any, server: Server, r
     driving.join(20)
     assert driving.done is False
     relay.set("pass")
-    assert driving.driver.observe().images and driving.driver.link_counts["reconnects"] == 1
+    assert driving.driver.observe().images and driving.driver.counts()["reconnects"] == 1
 
 
 def test_what_a_stalled_link_held_back_moves_nothing_later(server: Server, relay: Relay, robot: Callable[..., Any]) -> None:
@@ -80,7 +80,7 @@ def test_stop_does_not_wait_behind_a_call_that_hangs(server: Server, relay: Rela
     driver.stop()
     assert server.status()[:2] == (0, 0)
     driving.join(20)
-    assert driving.done is False and driver.link_counts["stops_unheard"] >= 0
+    assert driving.done is False and driver.counts()["stops_unheard"] >= 0
 
 
 @pytest.fixture
