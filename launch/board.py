@@ -166,6 +166,11 @@ class Board:
         """The nodes of this host."""
         return [view for view in self.nodes.values() if not view.away]
 
+    @property
+    def recorded_on(self) -> str:
+        """The host that records, where that is another."""
+        return next((view.away for view in self.of_kind("recorder")), "")
+
     def of_kind(self, kind: str) -> list[NodeView]:
         return [view for view in self.nodes.values() if view.kind == kind]
 

@@ -60,7 +60,7 @@ class Hosts:
         if not self._begun:
             self._begun = True
             for host in self._hosts.values():
-                self._say("INFO", f"waiting for host {host.name}: start there `toddle launch {self._graph.file} --on {host.name}`")
+                self._say("INFO", f"waiting for host {host.name}: start there the same file with `--on {host.name}`")
         for host in self._hosts.values():
             if host.status is None:
                 continue

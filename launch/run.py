@@ -168,7 +168,10 @@ def _own_name() -> str:
 
 
 def _farewell(console: Console, summary: Summary, end: End, board: Board, path: Path) -> None:
-    text = tell(summary, end.why, board.committed, rundir.shown(path), board.metrics_of("robot"), _own_name())
+    committed = board.committed
+    if committed is not None and board.recorded_on:
+        committed = msgspec.structs.replace(committed, path=f"{committed.path} on {board.recorded_on}")
+    text = tell(summary, end.why, committed, rundir.shown(path), board.metrics_of("robot"), _own_name())
     with suppress(OSError):
         console.print()
         console.print("\n".join(map(clean, text.splitlines())), markup=False, highlight=False, soft_wrap=True)

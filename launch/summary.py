@@ -164,7 +164,7 @@ def summarise(
         name=name, started=started, outcome=outcome, exit_code=code, seconds=round(seconds, 3), steps=board.steps,
         episodes=board.episodes, samples=int(trainer.get("samples", 0)),
         samples_per_s=round(board.samples_per_s, 1),
-        session=board.committed.session if board.committed else None, topics=topics, gaps=_gaps(board), tails=_tails(board),
+        session=board.committed.session if board.committed and not board.recorded_on else None, topics=topics, gaps=_gaps(board), tails=_tails(board),
         scores=_scores(trainer),
         scores_at=_marks(board), versions=versions, command=command,
         nodes={v.name: _node(v) for v in board.here}, disk=_disk(board), alarms=_alarms(board),
