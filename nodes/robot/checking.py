@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from nodes.robot.contract import Contract, Wanted
+from nodes.robot.contract import Contract
+from nodes.robot.trial import Wanted
 
 ALIVE_S = 0.5
 
