@@ -44,17 +44,17 @@ def check(launch: Launch, kinds: Kinds) -> dict[str, msgspec.Struct | dict[str, 
 def _hosts(launch: Launch) -> None:
     """Every node has a host, every host a node."""
     nodes, hosts = launch.spec.nodes, launch.spec.hosts
-    for name in hosts:
-        if not NAME.match(name):
-            raise launch.error(("hosts", name), f"'{name}' cannot name a host: lower case letters, digits, - and _")
-        if all(node.host != name for node in nodes.values()):
-            raise launch.error(("hosts", name), f"host '{name}' has no node; give one `host: {name}`")
     for name, node in nodes.items():
         if node.host and not hosts:
             raise launch.error(("nodes", name, "host"), f"node {name} names a host, and the file has no `hosts: {{{node.host}: ADDRESS}}`")
         if node.host not in hosts and hosts:
             key = ("nodes", name, "host") if node.host else ("nodes", name)
             raise launch.error(key, f"node {name} must name its host: {' or '.join(hosts)}{nearest(node.host, hosts) if node.host else ''}")
+    for name in hosts:
+        if not NAME.match(name):
+            raise launch.error(("hosts", name), f"'{name}' cannot name a host: lower case letters, digits, - and _")
+        if all(node.host != name for node in nodes.values()):
+            raise launch.error(("hosts", name), f"host '{name}' has no node; give one `host: {name}`")
 
 
 def _known(launch: Launch, name: str, field: str, others: Iterable[str]) -> None:

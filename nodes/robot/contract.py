@@ -104,7 +104,7 @@ class Contract(Trial):
         if wrong := wrong_with_space(space):
             raise Failed(f"action_space: {wrong}")
         self.space = space
-        return f"{len(space.choices)} choices" if space.discrete else f"{len(space.names)} numbers: {', '.join(space.names)}"
+        return f"{len(space.choices)} choices" if space.discrete else f"numbers: {', '.join(space.names)}"
 
     def _check_safe_action(self) -> str:
         safe = dict(self.attribute("safe_action"))

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from nodes.robot.trial import Finding, Wanted
 
 STYLES = {"ok": "green", "failed": "bold red", "not checked": "yellow"}
-GRACE_S = 5.0
+GRACE_S = 2.0
+BEGIN_S = 60.0
+"""So long the child may take to say its first word: a driver may import much."""
 
 
 @click.command()
@@ -99,14 +101,16 @@ def _said(child: subprocess.Popen[bytes], patience_s: float) -> Iterator[tuple[s
         lines.put(None)
 
     Thread(target=read, name="reader", daemon=True).start()
+    begun = False
     while True:
         try:
-            line = lines.get(timeout=patience_s)
+            line = lines.get(timeout=patience_s if begun else BEGIN_S)
         except Empty:
             yield "hangs", None
             return
         if line is None:
             return
+        begun = True
         word, *rest = json.loads(line)
         yield word, rest[0] if rest else None
 
