@@ -25,6 +25,8 @@ ELSEWHERE = (
     "toddle launch launch/hosts.yaml --set robot_pc=127.0.0.1 --set gpu_pc=127.0.0.2 --on robot-pc",  # two that wait for each other
     "toddle launch launch/hosts.yaml --set robot_pc=127.0.0.1 --set gpu_pc=127.0.0.2 --on gpu-pc",
     "toddle launch launch/jetbot.yaml --set host=jetbot.local",  # needs a JetBot
+    "toddle robot try my_robot:MyRobot --yes",
+    "toddle replay mine",  # as the page on replays does with others
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
     "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",
     "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
@@ -38,8 +40,8 @@ NOT_INHERITED = ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")
 
 def commands(page: str) -> list[str]:
     """The `toddle` commands of a page's code blocks, without comments."""
-    blocks = re.findall(r"^```\n(.*?)^```", (PROJECT / page).read_text(), re.DOTALL | re.MULTILINE)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", (PROJECT / page).read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.split("  #")[0].strip() for language, block in blocks if not language for line in block.splitlines()]
     return [line for line in lines if line.startswith("toddle ") and line not in ELSEWHERE]
 
 
