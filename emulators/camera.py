@@ -1,0 +1,154 @@
+"""Cameras that are not there, as lerobot's own ZMQCamera takes them.
+
+Each has a port, where it publishes `{"timestamps": {name: s}, "images": {name: JPEG in base64}}`. lerobot compresses its RGB pictures
+without exchanging the colours, and takes them the same way: so other programs see red and blue exchanged.
+"""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import cv2
+import numpy as np
+import zmq
+
+from emulators.so101_drawing import Picture, pose
+
+QUALITY = 90
+USUAL_FPS = 30.0
+HOST = "127.0.0.1"
+
+
+class CameraError(Exception):
+    """There can be no such camera: one line, with what to try."""
+
+
+class Source(Protocol):
+    """Where pictures come from, so many a second."""
+
+    fps: float
+    size: tuple[int, int]
+
+    def picture(self, frame: int) -> np.ndarray:
+        """The next one, HxWx3 uint8 RGB; `frame` counts."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Drawn:
+    """The arm as it stands, drawn."""
+
+    def __init__(
+        self, name: str, seed: int, size: tuple[int, int], fps: float,
+        positions: Callable[[], dict[str, int]], lowest: dict[str, int],
+    ) -> None:  # fmt: skip
+        self.fps, self.size = fps, size
+        self._positions, self._lowest = positions, lowest
+        self._drawing = Picture(name, seed, size)
+
+    def picture(self, frame: int) -> np.ndarray:
+        return self._drawing.draw(pose(self._positions(), self._lowest), frame)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Video:
+    """A recorded video, from the beginning again when it is over, at its own size and rate."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise CameraError(f"{path} is not there: give a video file, or 'drawn' for a picture of the arm")
+        self._path = path
+        self._video = cv2.VideoCapture(str(path))
+        first = self._next()
+        if first is None:
+            self._video.release()
+            raise CameraError(
+                f"OpenCV cannot read {path}: try another format, such as H.264 in MP4 (ffmpeg -i {path.name} -c:v libx264 new.mp4)"
+            )
+        self.size = first.shape[1], first.shape[0]
+        self.fps = self._video.get(cv2.CAP_PROP_FPS) or USUAL_FPS
+        self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
+
+    def picture(self, frame: int) -> np.ndarray:
+        seen = self._next()
+        if seen is None:  # over: from the beginning
+            self._video.release()
+            self._video = cv2.VideoCapture(str(self._path))
+            seen = self._next()
+        if seen is None:
+            raise CameraError(f"{self._path} can no longer be read")
+        return cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)
+
+    def close(self) -> None:
+        self._video.release()
+
+    def _next(self) -> np.ndarray | None:
+        done, seen = self._video.read()
+        return seen if done else None
+
+
+class CameraServer:
+    """Publishes a source's pictures at its rate from the beginning until `close`; `fault` is the name of one, or empty."""
+
+    def __init__(self, name: str, source: Source, port: int) -> None:
+        self.name, self.fault = name, ""
+        self._source = source
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PUB)
+        self._socket.setsockopt(zmq.SNDHWM, 2)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        try:
+            self._socket.bind(f"tcp://{HOST}:{port or '*'}")
+        except zmq.ZMQError as error:
+            self._socket.close()
+            self._context.term()
+            source.close()
+            raise CameraError(f"camera {name} cannot have port {port}: {error.strerror}; give another with --camera-port") from None
+        self.port = int(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"camera-{name}", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def options(self) -> dict[str, Any]:
+        """Of lerobot's ZMQCameraConfig."""
+        width, height = self._source.size
+        return {
+            "type": "zmq", "server_address": HOST, "port": self.port, "camera_name": self.name,
+            "width": width, "height": height, "fps": round(self._source.fps),
+        }  # fmt: skip
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._socket.close()
+        self._context.term()
+        self._source.close()
+
+    def _serve(self) -> None:
+        said, frame, due_s = "", 0, time.monotonic()
+        while not self._closing.wait(max(0.0, due_s - time.monotonic())):
+            if self.fault != "camera-gone":
+                if self.fault != "camera-frozen" or not said:
+                    said = encode(self._source.picture(frame))
+                self._socket.send_string(json.dumps({"timestamps": {self.name: time.time()}, "images": {self.name: said}}))
+            frame += 1
+            due_s = max(due_s + 1 / self._source.fps, time.monotonic() - 1)  # who was held up does not rush for long
+
+
+def encode(picture: np.ndarray) -> str:
+    """HxWx3 uint8 RGB as lerobot sends it."""
+    _, data = cv2.imencode(".jpg", picture, [int(cv2.IMWRITE_JPEG_QUALITY), QUALITY])
+    return base64.b64encode(data).decode()
