@@ -19,6 +19,7 @@ from nodes.runtime import EXIT_BAD_CONFIG, EXIT_FAILED, MAX_WAIT_S, Node, NodeEr
 from protocol import messages as m
 
 METRICS_EVERY_S = 1.0
+ENOUGH = "the number of episodes asked for"
 SHOW_AGAIN_S = 5.0
 """In lockstep a frame that nobody answered is shown again so often: whoever should have may have been away."""
 
@@ -78,7 +79,10 @@ class RobotNode(Node):
         if probe:
             self.publish("probe", m.Probe(description=probe[0]), probe[1])
         self.rate.due_s = self._metrics_s = time.monotonic()
-        self.episodes.begin()
+        if self._enough:
+            self._end(ENOUGH)
+        else:
+            self.episodes.begin()
         if self.watchdog.halted:
             self.bus.set_state("paused")
 
@@ -202,9 +206,12 @@ class RobotNode(Node):
         """Close this episode with `mark` and open the next."""
         if mark != "end":
             self.episodes.mark(mark, reason)
-        self.episodes.end(reason)
+        self.episodes.end(reason, kept=mark != "discard")
         self._observation = None
         self.gate.clear()
+        if self._enough:
+            self._end(ENOUGH)
+            return
         self.phase = "reset"
         self._begin_again()
 
@@ -214,6 +221,10 @@ class RobotNode(Node):
             self.phase = "observe"
             self.episodes.begin()
         return 0.0
+
+    @property
+    def _enough(self) -> bool:
+        return 0 < self.config.episodes <= self.episodes.kept
 
     def _end(self, reason: str) -> None:
         self.episodes.end(reason)
