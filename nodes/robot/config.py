@@ -9,6 +9,7 @@ from nodes.robot.limits import Limit
 DEFAULT_RATE_HZ = 20.0
 SILENCE_S = 1.0
 REPLAY = "replay"
+ARMS = ("so101", "lerobot")
 NOT_REAL = ("toroidal_dot", REPLAY)
 
 Place = float | str
@@ -130,6 +131,10 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def problem(self) -> str:
         """What can be known to be wrong before anything is started; empty when nothing is."""
+        if self.driver in ARMS:
+            from nodes.robot.arm_options import problem
+
+            return problem(self.driver, self.options)
         if self.driver != REPLAY:
             from nodes.robot.drivers import unknown
 

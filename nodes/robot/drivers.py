@@ -13,6 +13,8 @@ from nodes.robot.interface import Robot, RobotError
 
 BUILT_IN = {
     "toroidal_dot": "nodes.robot.dot:ToroidalDot",
+    "so101": "nodes.robot.arm:SO101",
+    "lerobot": "nodes.robot.arm:LeRobotArm",
 }
 
 

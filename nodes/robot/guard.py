@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from nodes.robot.bodies import frame_arrays
-from nodes.robot.interface import Observation, Robot, RobotError, check_action, check_observation
+from nodes.robot.interface import Counts, KnowsEpisode, Observation, Robot, RobotError, check_action, check_observation
 from nodes.runtime import NodeError
 from protocol.messages import Action
 
@@ -49,6 +49,14 @@ class Guard:
         for array in frame_arrays(seen).values():
             array.setflags(write=False)  # what was sent stays as it was
         return seen
+
+    def episode_values(self) -> dict[str, float]:
+        """What the driver tells of the episode that begins; nothing of most."""
+        return dict(self._driver.episode_values()) if isinstance(self._driver, KnowsEpisode) else {}
+
+    def counts(self) -> dict[str, float]:
+        """What the driver counts; nothing of most."""
+        return dict(self._driver.counts()) if isinstance(self._driver, Counts) else {}
 
     def execute(self, action: Action) -> bool:
         with lost():

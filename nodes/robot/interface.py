@@ -86,6 +86,22 @@ class KnowsTruth(Protocol):
         """A description, and arrays as in `protocol.messages.Probe`, of states never shown live."""
 
 
+@runtime_checkable
+class KnowsEpisode(Protocol):
+    """A robot of which something holds for a whole episode, such as where a joint stands that no action moves."""
+
+    def episode_values(self) -> dict[str, float]:
+        """Asked after the `start` mark, and recorded as metrics with the episode's number."""
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A robot that counts what it made good, such as packets that had to be sent again."""
+
+    def counts(self) -> dict[str, float]:
+        """Since the beginning; part of the node's metrics."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where an episode that is played back comes from."""

@@ -82,7 +82,7 @@ class RobotNode(Node):
         if self._enough:
             self._end(ENOUGH)
         else:
-            self.episodes.begin()
+            self._begin_episode()
         if self.watchdog.halted:
             self.bus.set_state("paused")
 
@@ -219,8 +219,15 @@ class RobotNode(Node):
         """Reset the robot and begin the next episode; left for later while nothing may move."""
         if self.safe.reset():
             self.phase = "observe"
-            self.episodes.begin()
+            self._begin_episode()
         return 0.0
+
+    def _begin_episode(self) -> None:
+        """What the driver tells of an episode stands right behind its start mark."""
+        self.episodes.begin()
+        values = self.driver.episode_values()
+        if values:
+            self.publish("metrics", m.Metrics(values=values), episode=self.progress.episode, step=self.progress.step)
 
     @property
     def _enough(self) -> bool:
@@ -343,7 +350,7 @@ class RobotNode(Node):
         self._metrics_s, self._metrics_steps = now_s, self.progress.steps
         episodes, steps = self.progress.episode - self.episodes.earlier[0], self.progress.steps - self.episodes.earlier[1]
         values = {"steps": steps, "episodes": episodes, "rate_hz": rate_hz, "late": self.late, "rate_limited": self.safe.rate_limited}
-        values |= self.statistics.counts() | self.watchdog.counts
+        values |= self.statistics.counts() | self.watchdog.counts | self.driver.counts()
         values |= {f"refused_{reason}": count for reason, count in self.gate.refused.items()}
         if now:  # the last word
             values |= self.statistics.numbers()
