@@ -19,6 +19,7 @@ class Episodes:
         self._place, self._publish = place, publish
         *earlier, self.kept = self._read()
         self.earlier = earlier[0], earlier[1]
+        self._counted = False
         self.progress = Progress(*self.earlier)
 
     def begin(self, step: int | None = None, origin: Origin | None = None) -> None:
@@ -38,7 +39,16 @@ class Episodes:
         if self.progress.open:
             self.mark("end", reason, origin)
             self.progress.open = False
+            self._counted = kept
             self.kept += kept
+            self._write()
+
+    def mark_ended(self, mark: MarkName, reason: str) -> None:
+        """Mark the episode that has ended; discarded, it does not count."""
+        self.mark(mark, reason)
+        if mark == "discard":
+            self.kept -= self._counted
+            self._counted = False
             self._write()
 
     def _write(self) -> None:

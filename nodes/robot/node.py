@@ -46,12 +46,13 @@ class RobotNode(Node):
         self.space = self.safe.limits.space
         self.gate = CommandGate(self.space, self.safe.limits)
         self.statistics = Statistics(self.space)
-        self.phase: Literal["observe", "act", "reset", "ended"] = "observe"
+        self.phase: Literal["observe", "act", "reset", "between", "ended"] = "observe"
         self.paused = False
         self.steps_allowed = 0
         self.late = 0
         self._standing = False
         self._farewell = ""
+        self._begin_s = 0.0
         self._frame_s = 0.0
         self._metrics_s = 0.0
         self._metrics_steps = self.progress.steps
@@ -103,8 +104,8 @@ class RobotNode(Node):
             return MAX_WAIT_S
         if self.phase == "act":
             return self._act(now_s)
-        if self.phase == "reset":
-            return self._begin_again()
+        if self.phase in ("reset", "between"):
+            return self._begin_again(now_s)
         wait_s = self.rate.wait_s(now_s)
         if wait_s > 0:
             return wait_s
@@ -213,13 +214,19 @@ class RobotNode(Node):
             self._end(ENOUGH)
             return
         self.phase = "reset"
-        self._begin_again()
+        self._begin_again(time.monotonic())
 
-    def _begin_again(self) -> float:
-        """Reset the robot and begin the next episode; left for later while nothing may move."""
-        if self.safe.reset():
-            self.phase = "observe"
-            self._begin_episode()
+    def _begin_again(self, now_s: float) -> float:
+        """Reset the robot, leave time, and begin the next episode; left for later while nothing may move."""
+        if self.phase == "reset":
+            if not self.safe.reset():
+                return 0.0
+            self.phase, self._begin_s = "between", now_s + self.config.between_s
+        if now_s < self._begin_s:
+            self.watchdog.rest()
+            return self._begin_s - now_s
+        self.phase = "observe"
+        self._begin_episode()
         return 0.0
 
     def _begin_episode(self) -> None:
@@ -284,7 +291,17 @@ class RobotNode(Node):
         if self.phase == "ended":
             raise ValueError("the run has ended")
         self._refuse_while_halted()  # a new episode may move the robot
-        self._new_episode(mark, "by a person")
+        if self.phase == "between":
+            self._mark_before(mark)
+        else:
+            self._new_episode(mark, "by a person")
+
+    def _mark_before(self, mark: m.MarkName) -> None:
+        """Between episodes: what the one before was; `reset`: the next one begins now."""
+        if mark == "reset":
+            self._begin_s = 0.0
+        else:
+            self.episodes.mark_ended(mark, "by a person")
 
     def do_reset(self, args: dict[str, Any]) -> None:
         """End this episode and begin another."""
