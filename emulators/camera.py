@@ -6,6 +6,7 @@ without exchanging the colours, and takes them the same way: so other programs s
 
 import base64
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,15 +17,12 @@ import cv2
 import numpy as np
 import zmq
 
+from emulators.errors import EmulatorError
 from emulators.so101_drawing import Picture, pose
 
 QUALITY = 90
-USUAL_FPS = 30.0
+USUAL_FPS, FASTEST_FPS = 30.0, 240.0
 HOST = "127.0.0.1"
-
-
-class CameraError(Exception):
-    """There can be no such camera: one line, with what to try."""
 
 
 class Source(Protocol):
@@ -63,31 +61,37 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise CameraError(f"{path} is not there: give a video file, or 'drawn' for a picture of the arm")
+            raise EmulatorError(f"{path} is not there: give a video file, or 'drawn' for a picture of the arm")
         self._path = path
         self._video = cv2.VideoCapture(str(path))
         first = self._next()
         if first is None:
             self._video.release()
-            raise CameraError(
+            raise EmulatorError(
                 f"OpenCV cannot read {path}: try another format, such as H.264 in MP4 (ffmpeg -i {path.name} -c:v libx264 new.mp4)"
             )
         self.size = first.shape[1], first.shape[0]
-        self.fps = self._video.get(cv2.CAP_PROP_FPS) or USUAL_FPS
-        self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
+        said = self._video.get(cv2.CAP_PROP_FPS)
+        self.fps = said if 0 < said <= FASTEST_FPS else USUAL_FPS
+        self._shown = first
+        self._rewind()
 
     def picture(self, frame: int) -> np.ndarray:
         seen = self._next()
-        if seen is None:  # over: from the beginning
-            self._video.release()
-            self._video = cv2.VideoCapture(str(self._path))
+        if seen is None:
+            self._rewind()
             seen = self._next()
         if seen is None:
-            raise CameraError(f"{self._path} can no longer be read")
-        return cv2.cvtColor(seen, cv2.COLOR_BGR2RGB)
+            logging.warning("%s can no longer be read: its camera shows the last picture", self._path)
+        else:
+            self._shown = seen
+        return cv2.cvtColor(self._shown, cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
         self._video.release()
+
+    def _rewind(self) -> None:
+        self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
 
     def _next(self) -> np.ndarray | None:
         done, seen = self._video.read()
@@ -110,7 +114,7 @@ class CameraServer:
             self._socket.close()
             self._context.term()
             source.close()
-            raise CameraError(f"camera {name} cannot have port {port}: {error.strerror}; give another with --camera-port") from None
+            raise EmulatorError(f"camera {name} cannot have port {port}: {error.strerror}; give another with --camera-port") from None
         self.port = int(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"camera-{name}", daemon=True)
@@ -145,7 +149,7 @@ class CameraServer:
                     said = encode(self._source.picture(frame))
                 self._socket.send_string(json.dumps({"timestamps": {self.name: time.time()}, "images": {self.name: said}}))
             frame += 1
-            due_s = max(due_s + 1 / self._source.fps, time.monotonic() - 1)  # who was held up does not rush for long
+            due_s = max(due_s + 1 / self._source.fps, time.monotonic())  # who was held up does not rush afterwards
 
 
 def encode(picture: np.ndarray) -> str:

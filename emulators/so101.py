@@ -8,7 +8,9 @@
 Its servos answer on the wire as real ones do. How they move (speed, acceleration, friction, load) is ours; they have no weight.
 """
 
+import fcntl
 import json
+import os
 import tempfile
 import threading
 import time
@@ -17,8 +19,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from emulators.errors import EmulatorError, FaultError
 from emulators.so101_bus import Bus
-from emulators.so101_faults import CAMERA_FAULTS, FAULTS, MOTOR_FAULTS, FaultError
+from emulators.so101_faults import CAMERA_FAULTS, FAULTS, MOTOR_FAULTS
 from emulators.so101_packets import Instruction
 from emulators.so101_port import Port
 from emulators.so101_servo import Joint
@@ -54,8 +57,7 @@ class SO101Emulator:
         self._port: Port | None = None
         with ExitStack() as stack:
             self.folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="so101-")))
-            self.calibration_dir.mkdir(parents=True, exist_ok=True)
-            self._write_calibration()
+            self._take_folder(stack)
             stack.callback(self._unplug)
             self._plug()
             self._cameras = {}
@@ -128,10 +130,10 @@ class SO101Emulator:
         """
         if name not in FAULTS:
             raise FaultError(f"there is no fault {name!r}; there are {', '.join(FAULTS)}")
-        if camera is not None and camera not in self._cameras:
-            raise FaultError(f"there is no camera {camera!r}; there are {', '.join(self._cameras) or 'none'}")
         if name in CAMERA_FAULTS:
-            for each in [camera] if camera else self._cameras:
+            if camera is not None and camera not in self._cameras:
+                raise FaultError(f"there is no camera {camera!r}; there are {', '.join(self._cameras) or 'none'}")
+            for each in self._cameras if camera is None else [camera]:
                 self._cameras[each].fault = name
         elif name in MOTOR_FAULTS:
             with self._lock:
@@ -168,5 +170,15 @@ class SO101Emulator:
             self._port.close()
             self._port = None
 
-    def _write_calibration(self) -> None:
-        (self.calibration_dir / f"{self.id}.json").write_text(json.dumps(self.calibration(), indent=4))
+    def _take_folder(self, stack: ExitStack) -> None:
+        """Make what is in it; EmulatorError when that cannot be, or another emulator is there."""
+        try:
+            self.calibration_dir.mkdir(parents=True, exist_ok=True)
+            held = os.open(self.folder, os.O_RDONLY)
+            stack.callback(os.close, held)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (self.calibration_dir / f"{self.id}.json").write_text(json.dumps(self.calibration(), indent=4))
+        except BlockingIOError:
+            raise EmulatorError(f"another emulator runs in {self.folder}: end it, or give another folder") from None
+        except OSError as error:
+            raise EmulatorError(f"cannot write to {self.folder}: {error.strerror}; give another folder") from None

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from emulators import so101_packets as wire
-from emulators.so101_faults import FaultError, Faults
+from emulators.errors import FaultError
+from emulators.so101_faults import Faults
 from emulators.so101_packets import Instruction
 from emulators.so101_servo import FIRMWARE, FIRMWARE_MINOR, Joint, Servo
 
@@ -108,5 +109,6 @@ class Bus:
         number = servo.joint.id
         servo.status = wire.OVERLOAD * self.faults.has(number, "overload") | wire.VOLTAGE * self.faults.has(number, "voltage")
         servo.stuck = self.faults.has(number, "stuck")
-        servo.dead = self.faults.has(number, "missing")
+        if self.faults.has(number, "missing"):
+            servo.lose_power()
         servo.memory[FIRMWARE_MINOR] = OTHER_FIRMWARE if self.faults.has(number, "mixed-firmware") else FIRMWARE[1]

@@ -123,7 +123,7 @@ class Picture:
         self.view = view(name, seed, size)
         random = np.random.default_rng([seed, *name.encode()])
         self._backdrop = self._floor(size, random)
-        self._noise = [random.normal(128, 2, (size[1], size[0], 3)).astype(np.uint8) for _ in range(NOISE_PICTURES)]
+        self._noise = [np.rint(random.normal(128, 2, (size[1], size[0], 3))).astype(np.uint8) for _ in range(NOISE_PICTURES)]
 
     def draw(self, angles: dict[str, float], frame: int) -> Array:
         """The picture, HxWx3 uint8 RGB."""

@@ -11,6 +11,7 @@ FIRMWARE = (3, 10)
 MAX_SPEED = 3400
 ACCELERATION_UNIT = 100  # counts/s^2
 FASTEST = 254
+CURRENT_PER_LOAD = 0.4  # in 6.5 mA
 
 EEPROM_END = 40
 READ_ONLY = frozenset({0, 1, 3, 4, *range(56, 71)})
@@ -42,7 +43,7 @@ class Joint:
 class Servo:
     """Registers as the bus reads and writes them.
 
-    `status` are error bits that each answer carries, `stuck` one that never moves, `dead` one without power.
+    `status` are error bits that each answer carries, `stuck` one that never moves.
     """
 
     def __init__(self, joint: Joint) -> None:
@@ -59,7 +60,6 @@ class Servo:
         self.state = State(float(joint.home + joint.homing))
         self.status = 0
         self.stuck = False
-        self.dead = False
         self._goal = self.state.position
         self._stops = (joint.low + joint.homing - 30.0, joint.high + joint.homing + 30.0)
         self._put(GOAL, joint.home)
@@ -74,10 +74,14 @@ class Servo:
         counts = round(self.state.position) - self._homing
         return counts if self.memory[PHASE] & MANY_TURNS else counts % COUNTS
 
+    def lose_power(self) -> None:
+        """When it comes back it has no torque, and its EEPROM is locked."""
+        self.memory[TORQUE], self.memory[LOCK] = 0, 1
+
     @property
     def powered(self) -> bool:
         """Whether it holds its place: torque is on, and no error that makes it let go."""
-        return bool(self.memory[TORQUE]) and not self.dead and not self.status & self.memory[UNLOADING]
+        return bool(self.memory[TORQUE]) and not self.status & self.memory[UNLOADING]
 
     def advance(self, dt_s: float) -> Self:
         """Let time pass."""
@@ -130,7 +134,7 @@ class Servo:
         self._put(POSITION_NOW, signed(self.position, 15))
         self._put(SPEED_NOW, signed(round(self.state.speed), 15))
         self._put(LOAD_NOW, signed(round(self.state.load), 10))
-        self._put(CURRENT_NOW, signed(round(abs(self.state.load) / 2 * 1.3), 15))
+        self._put(CURRENT_NOW, signed(round(self.state.load * CURRENT_PER_LOAD), 15))
         self.memory[STATUS], self.memory[MOVING] = self.status, moving
         self.memory[VOLTAGE_NOW] = 45 if self.status & 1 else 74
 
