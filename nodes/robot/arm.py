@@ -65,7 +65,7 @@ class LeRobotArm:
 
     def _all_ranges(self) -> dict[str, Range]:
         """Of every joint. Raises ValueError where nobody tells one."""
-        known = self.link.ranges()
+        known = self.link.bus.ranges() if self.link.bus else {}
         told = {full_name(joint, self.link.names): limit for joint, limit in self.options.limits.items()}
         out = {name: known.get(name) or told.get(name) for name in self.link.names}
         if unknown := [short_name(name) for name, one in out.items() if one is None]:
@@ -140,6 +140,11 @@ class LeRobotArm:
     def ready(self) -> None:
         """What was stopped may move again."""
         self._stopped.clear()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped, and is not yet ready."""
+        return self._stopped.is_set()
 
     def settle(self, name: str, start: float, limit_s: float) -> Settling:
         """Watch a joint, told to go a moment ago from `start`, until it has moved and stands still, or `limit_s` are over."""

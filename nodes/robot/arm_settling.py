@@ -30,6 +30,11 @@ class Settling:
         return self.settled_s is not None
 
     @property
+    def last(self) -> float:
+        """The newest reading."""
+        return self._last[-1] if self._last else self.start
+
+    @property
     def trouble(self) -> str:
         """Why there is no time; empty when there is one."""
         if self.departed_s is None:

@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
-from nodes.robot.arm import LeRobotArm
+from emulators.so101 import SO101Emulator
+from nodes.robot.arm import SO101, LeRobotArm
 from nodes.robot.interface import RobotError
 
+from ...nodes.conftest import message, node
+
+__all__ = ["message", "node"]
+EYE = {"eye": {"type": "painted", "width": 8, "height": 8, "fps": 30}}
 LIMITS = {"base": {"min": -40, "max": 40}, "tip": {"min": -90, "max": 90}}
 
 
@@ -44,6 +49,50 @@ def wooden(plugin: None, tmp_path: Path) -> Iterator[Callable[..., LeRobotArm]]:
     for arm in made:
         with suppress(RobotError):
             arm.close()
+
+
+@pytest.fixture
+def emulator() -> Iterator[SO101Emulator]:
+    with SO101Emulator() as arm:
+        yield arm
+
+
+@pytest.fixture
+def options(plugin: None, emulator: SO101Emulator) -> dict[str, Any]:
+    """Of a driver of the emulated arm, with a camera that is there at once."""
+    return {**emulator.options(), "cameras": EYE}
+
+
+@pytest.fixture
+def so101(options: dict[str, Any]) -> Iterator[Callable[..., SO101]]:
+    """The emulated arm with further options; let go of at the end."""
+    made: list[SO101] = []
+
+    def make(seed: int = 0, **more: Any) -> SO101:
+        made.append(SO101({**options, **more}, seed))
+        return made[-1]
+
+    yield make
+    for arm in made:
+        with suppress(RobotError):
+            arm.close()
+
+
+@pytest.fixture
+def still(emulator: SO101Emulator, wait: Callable[..., Any]) -> Callable[[], dict[str, int]]:
+    """Where the emulated arm comes to stand: it is seen there several times in a row, some time apart."""
+
+    def stands() -> dict[str, int]:
+        seen: list[dict[str, int]] = []
+
+        def steady() -> bool:
+            seen.append(emulator.positions())
+            return len(seen) > 20 and all(one == seen[-1] for one in seen[-20:])
+
+        wait(steady, "the arm to stand still")
+        return seen[-1]
+
+    return stands
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""A plugin of LeRobot: two joints that are at once where they are told to go, a camera and a depth camera."""
+"""A plugin of LeRobot: two joints that are at once where they are told to go, a camera and a depth camera; and a camera."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from lerobot.cameras import Camera, CameraConfig
 from lerobot.robots import Robot, RobotConfig
 from lerobot.utils.errors import DeviceNotConnectedError
 
@@ -67,3 +68,38 @@ class Wooden(Robot):
 
     def disconnect(self) -> None:
         self.connected = False
+
+
+@CameraConfig.register_subclass("painted")
+@dataclass
+class PaintedConfig(CameraConfig):
+    """A camera that is there at once."""
+
+
+class Painted(Camera):
+    def __init__(self, config: PaintedConfig) -> None:
+        super().__init__(config)
+        self.on = False
+
+    @property
+    def is_connected(self) -> bool:
+        return self.on
+
+    @staticmethod
+    def find_cameras() -> list[dict[str, Any]]:
+        return []
+
+    def connect(self, warmup: bool = True) -> None:
+        self.on = True
+
+    def read(self) -> np.ndarray:
+        return np.full((self.height, self.width, 3), 9, np.uint8)
+
+    def async_read(self, timeout_ms: float = 200) -> np.ndarray:
+        return self.read()
+
+    def read_latest(self, max_age_ms: int = 500) -> np.ndarray:
+        return self.read()
+
+    def disconnect(self) -> None:
+        self.on = False
