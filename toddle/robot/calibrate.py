@@ -8,7 +8,9 @@ import click
 
 @click.command()
 @click.argument("driver", type=click.Choice(["so101", "lerobot"]))
-@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="An option of the driver, or a field of LeRobot's config, such as port.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="An option of the driver, or a field of LeRobot's config, such as port."
+)
 @click.option("--joint", default="shoulder_pan", show_default=True, help="Which joint is moved.")
 @click.option("--delta", default=10.0, show_default=True, help="How far, in the arm's own units.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write a file for `timing` of the driver's options.")
