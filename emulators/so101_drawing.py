@@ -24,8 +24,8 @@ CHAIN = (
 LOWEST = {"shoulder_pan": -1.91986, "shoulder_lift": -1.74533, "elbow_flex": -1.69, "wrist_flex": -1.65806,
           "wrist_roll": -2.74385, "gripper": -0.17453}  # fmt: skip
 TIP = (-0.0079, -0.000218, -0.0981274)  # between the fingers, seen from the wrist
-FINGER = (-0.0085, 0.0, -0.0894)
-JAW = (-0.012, -0.0669, 0.018)  # seen from the moving jaw
+FINGER = (-0.0085, 0.0, -0.115)
+JAW = (-0.012, -0.095, 0.018)  # seen from the moving jaw
 FINS = ((0.0, 0.05, -0.03), (0.0, -0.05, -0.03))  # plates at the sides of the gripper, which show how it is rolled
 
 RED, BLUE = (225, 40, 40), (40, 70, 225)
@@ -35,11 +35,11 @@ LINKS = (  # from point to point, colour, thickness
     ("shoulder_lift", "elbow_flex", (240, 160, 30), 0.032),
     ("elbow_flex", "wrist_flex", (60, 170, 80), 0.028),
     ("wrist_flex", "wrist_roll", (150, 80, 190), 0.026),
-    ("wrist_roll", "finger", (235, 235, 235), 0.018),
+    ("wrist_roll", "finger", (235, 235, 235), 0.02),
     ("wrist_roll", "left", (30, 190, 200), 0.022),
     ("wrist_roll", "right", (240, 220, 60), 0.022),
     ("wrist_roll", "gripper", (235, 235, 235), 0.016),
-    ("gripper", "jaw", RED, 0.018),
+    ("gripper", "jaw", RED, 0.022),
 )
 SHARP = 3  # OpenCV takes eighths of a pixel
 NOISE_PICTURES = 8

@@ -9,14 +9,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import zmq
 
 PROJECT = Path(__file__).resolve().parents[1]
-GUIDES = ("launch-files", "sessions", "reliability", "replay", "editing", "quality", "exchange", "watching", "doctor", "security")
+GUIDES = (
+    "launch-files",
+    "sessions",
+    "reliability",
+    "replay",
+    "editing",
+    "quality",
+    "exchange",
+    "watching",
+    "doctor",
+    "security",
+    "emulators",
+)
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 ELSEWHERE = (
     "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
@@ -27,6 +39,7 @@ ELSEWHERE = (
     "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
 )  # fmt: skip
 LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
+EMULATED = "toddle emulate "
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
 SHORT = ["--time-limit", "2"]
@@ -69,8 +82,10 @@ def follow(page: str, workplace: Path) -> None:
     shutil.copytree(workplace, folder)
     found = commands(page)
     assert found, f"{page} prints no command"
-    with live(folder, any(command.startswith(LISTENING) for command in found)):
+    with live(folder, any(command.startswith(LISTENING) for command in found)), emulated(folder, found):
         for command in found:
+            if command.startswith(EMULATED):
+                continue
             done = run(command, folder)
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
@@ -112,6 +127,33 @@ def live(folder: Path, needed: bool) -> Iterator[None]:
     finally:
         graph.kill()
         graph.communicate()
+
+
+@contextmanager
+def emulated(folder: Path, found: list[str]) -> Iterator[None]:
+    """The robots that a page emulates are there while its other commands run."""
+    with ExitStack() as stack:
+        for command in found:
+            if command.startswith(EMULATED):
+                stack.enter_context(emulator(folder, command))
+        yield
+
+
+@contextmanager
+def emulator(folder: Path, command: str) -> Iterator[None]:
+    robot = subprocess.Popen(
+        argv(shlex.split(command)), cwd=folder, env=env(folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert robot.stdout is not None
+        assert any(line.startswith("ready: ") for line in robot.stdout), command
+        yield
+        robot.send_signal(signal.SIGINT)
+        robot.communicate(timeout=60)
+        assert robot.returncode == 0
+    finally:
+        robot.kill()
+        robot.communicate()
 
 
 @pytest.mark.parametrize("page", PAGES)

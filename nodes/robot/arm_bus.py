@@ -82,8 +82,11 @@ class MotorBus:
     def gone(self, error: Exception) -> str:
         return f"the port {self.port} is gone: {one_line(error)}; is the cable plugged in?"
 
-    def hold_each(self) -> tuple[Pose, list[str]] | None:
-        """Hold the motors that answer, the torque of the others goes off: where those are, who these are. None: the port is gone."""
+    def hold_each(self, release: bool = True) -> tuple[Pose, list[str]] | None:
+        """Hold the motors that answer; with `release` the torque of the others goes off.
+
+        Where those are, and who these are. None: the port is gone.
+        """
         at: Pose = {}
         for motor in self._bus.motors:
             self.free_port()
@@ -94,7 +97,7 @@ class MotorBus:
         try:  # packets that nobody answers
             if at:
                 self._bus.sync_write("Goal_Position", at)
-            if limp:
+            if limp and release:
                 self._bus.sync_write("Torque_Enable", dict.fromkeys(limp, 0))
         except Exception:  # the port is gone
             return None

@@ -181,7 +181,10 @@ class Link:
             return f"camera {camera!r} is lost: {text}"
         if self.bus is not None and port_gone(error):
             return self.bus.gone(error)
-        return (self.bus.trouble() if self.bus is not None and self.bus.connected else "") or text
+        if self.bus is None or not self.bus.connected:
+            return text
+        self.bus.hold_each(release=False)  # first the others stand still: to find out who it is takes longer
+        return self.bus.trouble() or text
 
     def _camera(self, error: Exception) -> str:
         """Which camera an error is about; empty for none."""

@@ -7,6 +7,10 @@ from typing import Any, Literal
 import msgspec
 
 INSTALL = "an arm needs lerobot: pip install 'toddle-robotics[so101]'"
+NO_CAMERA = (
+    "the arm has no camera: give cameras, such as {front: {type: opencv, index_or_path: 0, width: 640, height: 480, fps: 30}}; "
+    "lerobot-find-cameras tells which there are"
+)
 SO101 = "so101_follower"
 SERIAL = (SO101, "so100_follower")
 SHORTHAND = ("port", "id", "calibration_dir", "cameras")
@@ -144,7 +148,9 @@ def arm_options(driver: str, given: dict[str, Any]) -> ArmOptions:
 def problem(driver: str, given: dict[str, Any]) -> str:
     """What can be known to be wrong before anything is started; empty when nothing is."""
     try:
-        arm_options(driver, given)
+        options = arm_options(driver, given)
+        if options.type in SERIAL and not options.config().get("cameras"):
+            raise ValueError(NO_CAMERA)
     except ValueError as error:
         return f"driver {driver!r}: {error}"
     return "" if importlib.util.find_spec("lerobot") else INSTALL

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.robot.arm_options import ArmOptions
+from nodes.robot.arm_options import NO_CAMERA, ArmOptions
 from nodes.robot.interface import Observation, RobotError
 
 STACKED = "stacked"
@@ -16,7 +16,7 @@ class Layout:
     """Which of LeRobot's features are joints, cameras and depth, and how the pictures are laid out."""
 
     def __init__(self, features: Mapping[str, Any], options: ArmOptions) -> None:
-        """Raises RobotError for an arm without cameras, or features that are none of these."""
+        """Raises RobotError for features that are none of these, and pictures that do not fit together."""
         shapes = {name: tuple(shape) for name, shape in features.items() if isinstance(shape, tuple)}
         self.state = [name for name, kind in features.items() if kind is float]
         self.depth = [name for name, shape in shapes.items() if len(shape) == 2 or shape[2:] == (1,)]
@@ -25,9 +25,7 @@ class Layout:
         for name in shapes:
             if name not in self.depth and name not in self.cameras:
                 raise RobotError(f"camera {name!r} gives pictures of shape {shapes[name]}: neither colour (3 channels) nor depth (1)")
-        if not self.cameras:
-            raise RobotError("the arm has no camera: give cameras, such as {front: {type: opencv, index_or_path: 0, width: 640, ...}}")
-        if self._stack:
+        if self._stack and self.cameras:
             self._check_fit(shapes)
 
     def _check_fit(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -39,7 +37,9 @@ class Layout:
             raise RobotError(f"stack {self._stack}: the cameras' {what} differ ({told}); give size, such as size: 224")
 
     def observation(self, seen: Mapping[str, Any]) -> Observation:
-        """Raises RobotError when a picture is not what was promised."""
+        """Raises RobotError for an arm without cameras, and when a picture is not what was promised."""
+        if not self.cameras:
+            raise RobotError(NO_CAMERA)
         images = {name: self._resized(_picture(name, seen[name])) for name in self.cameras}
         if self._stack:
             images = {STACKED: np.concatenate(list(images.values()), axis=0 if self._stack == "vertical" else 1)}

@@ -1,6 +1,6 @@
 """What a launch file may say about a trainer node."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -12,7 +12,7 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     run then ends. Times are seconds. `train_ratio` bounds training to that many samples per new frame (0:
     as fast as it can). Of a robot in lockstep the ratio is kept exactly: what a frame allows is trained before the next
     one is taken, so that a replay, with the same seed and threads, ends in the same weights as the live run. `resume`
-    is a checkpoint or a folder of checkpoints to go on from.
+    is a checkpoint or a folder of checkpoints to go on from. `nice`, up to 19: how far it gives way to other processes.
     """
 
     model: str = "small"
@@ -30,6 +30,7 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     checkpoint_every_s: float = 60.0
     checkpoint_keep: int = 3
     resume: str = ""
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
     def __post_init__(self) -> None:
         if self.buffer_mb < 1 or self.min_transitions < 1 or self.checkpoint_keep < 1:

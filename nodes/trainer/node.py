@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ class TrainerNode(Node):
     drains = True
 
     def setup(self) -> None:
+        if self.config.nice and hasattr(os, "nice"):
+            os.nice(self.config.nice)
         # torch takes seconds to import: here, where heartbeats go on, and only in this process
         import nodes.trainer.core  # noqa: F401
 

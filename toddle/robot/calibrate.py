@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from toddle.attach import BadInput
+
 
 @click.command()
 @click.argument("driver", type=click.Choice(["so101", "lerobot"]))
-@click.option(
-    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="An option of the driver, or a field of LeRobot's config, such as port."
-)
+@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="An option of the driver, or of LeRobot, such as port.")
 @click.option("--joint", default="shoulder_pan", show_default=True, help="Which joint is moved.")
 @click.option("--delta", default=10.0, show_default=True, help="How far, in the arm's own units.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write a file for `timing` of the driver's options.")
@@ -25,9 +25,9 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
     try:
         arm = open_arm(driver, sets, without_cameras=True)
     except (RobotError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
+        raise BadInput(str(error)) from None
     except ImportError as error:
-        raise click.ClickException(f"{INSTALL} ({error})") from None
+        raise BadInput(f"{INSTALL} ({error})") from None
     from nodes.robot.arm_timing import measure_timing, save_timing
 
     try:

@@ -154,7 +154,8 @@ def test_who_is_missing_from_the_beginning_is_named(options: dict[str, Any], emu
 
 def test_two_cameras_as_lerobot_takes_them_one_above_the_other_and_one_is_lost(plugin: None) -> None:
     with SO101Emulator(cameras={"front": "drawn", "side": "drawn"}, size=(96, 64)) as emulator:
-        arm = SO101({**emulator.options(), "stack": "vertical", "size": 48}, 0)
+        cameras = {name: {**one, "timeout_ms": 500} for name, one in emulator.cameras.items()}
+        arm = SO101({**emulator.options(), "cameras": cameras, "stack": "vertical", "size": 48}, 0)
         try:
             assert {name: image.shape for name, image in arm.observe().images.items()} == {"stacked": (96, 48, 3)}
             emulator.fault("camera-gone", camera="side")

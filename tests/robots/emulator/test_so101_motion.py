@@ -39,7 +39,7 @@ def test_two_steps_lead_where_one_does(state: State, drive: Drive, first_s: floa
 
 @given(states, drives)
 def test_it_always_arrives_and_stays(state: State, drive: Drive) -> None:
-    end = advance(state, drive, 5000.0)
+    end = advance(state, drive, 10_000.0)
     assert end.position == pytest.approx(drive.goal, abs=STICK_COUNTS) and end.speed == 0.0
     assert advance(end, drive, 5.0).position == end.position
 

@@ -1,8 +1,10 @@
 """The emulated arm, as lerobot's own classes see it."""
 
+import re
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,6 +240,13 @@ def test_noise_on_the_wire_is_outlived(robot: SO101Follower, noise: bytes) -> No
     robot.bus.port_handler.ser.write(noise)
     with hurried(robot):
         assert len(robot.bus.sync_read("Present_Position", num_retry=60)) == 6
+
+
+def test_the_example_of_the_guide_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = Path(__file__).resolve().parents[3] / "docs" / "emulators.md"
+    (example,) = re.findall(r"^```python\n(.*?)^```", guide.read_text(), re.DOTALL | re.MULTILINE)
+    exec(example, {})
+    assert "'shoulder_pan.pos': " in capsys.readouterr().out
 
 
 def test_what_is_not_there_cannot_fail(arm: SO101Emulator) -> None:
