@@ -63,8 +63,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Of launch/record.yaml."""
         return {
             "options": self.driver_options(), "selector_options": self.selector_options(), "rate_hz": self.rate_hz,
-            "episodes": self.episodes, "episode_steps": round(self.episode_time_s * self.rate_hz), "between_s": self.between_s, "max_action_s": RESET_S,
-            "seed": self.seed,
+            "episodes": self.episodes, "episode_steps": round(self.episode_time_s * self.rate_hz), "between_s": self.between_s,
+            "max_action_s": RESET_S, "seed": self.seed,
         }  # fmt: skip
 
     def verification(self) -> "Plan":

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nodes.robot.arm import SO101
     from nodes.robot.arm_moves import Pose
 
-NO_ARM = "an arm needs lerobot: pip install 'toddle-robotics[so101]'"
 FIELDS = ("joint", "delta", "secondary", "secondary_delta", "action_duration_s", "rate_hz", "episodes", "episode_s", "between_s", "seed")
 """Options that are fields of the plan."""
 
@@ -109,10 +108,11 @@ def _named(ctx: click.Context, name: str) -> bool:
 @contextmanager
 def _back_to_start(plan: Plan) -> Iterator[SO101]:
     """The arm, for whoever uses it before the run; in the end, whatever happened, it is where it was."""
-    from nodes.robot.arm_options import arm_options
+    from nodes.robot.arm_options import problem
     from nodes.robot.interface import RobotError
 
-    arm_options("so101", plan.driver_options())
+    if wrong := problem("so101", plan.driver_options()):
+        raise ValueError(wrong)
     try:
         arm = _open(plan)
         try:
@@ -123,12 +123,10 @@ def _back_to_start(plan: Plan) -> Iterator[SO101]:
             _walk_back(plan, start)
     except RobotError as error:
         raise click.ClickException(str(error)) from None
-    except ImportError as error:
-        raise click.ClickException(f"{NO_ARM} ({error})") from None
 
 
 def _open(plan: Plan) -> SO101:
-    """Without its cameras. Raises RobotError, ImportError."""
+    """Without its cameras. Raises RobotError."""
     from nodes.robot.arm import SO101
 
     return SO101({name: value for name, value in plan.options.items() if name != "cameras"} | {"joint": plan.joint}, 0)
