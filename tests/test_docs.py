@@ -28,6 +28,7 @@ GUIDES = (
     "doctor",
     "security",
     "emulators",
+    "arm",
 )
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 ELSEWHERE = (

@@ -17,7 +17,7 @@ from nodes.robot.arm_options import ArmOptions
 from nodes.robot.interface import RobotError
 
 TRIES = 3
-TURN_S = 1.0
+TURN_S = 1.5
 """Longer than any transaction, retries included."""
 NOT_CONNECTED = "DeviceNotConnectedError"
 NEVER_CALIBRATED = (
@@ -91,14 +91,14 @@ class Link:
         with self.turn():
             known = self.lost
             try:
-                at = self._do(self._read_joints)
-                self._do(lambda: self.robot.send_action(dict(at)))
-            except RobotError as error:
+                at: Pose | None = self._do(self._stand, tries=1 if self.bus else TRIES, diagnose=False)
+            except RobotError:
                 at, limp = (self.bus and self.bus.hold_each()) or (None, [])
                 if at is None and not known:
                     raise
+                self.lost = known or at is None
                 if limp:
-                    self._limp = f"{', '.join(limp)} could not be held, and has no torque any more: {error}"
+                    self._limp = f"{', '.join(limp)} could not be held, and has no torque any more"
             self._told |= at or {}
             return dict(self._told)
 
@@ -144,18 +144,23 @@ class Link:
             raise RobotError(f"{self._options.type} does not observe {', '.join(blind)}: nobody knows how to hold it still")
         return {name: value for name, value in at.items() if value is not None}
 
-    def _do[T](self, transaction: Callable[[], T]) -> T:
+    def _stand(self) -> Pose:
+        at = self._read_joints()
+        self.robot.send_action(dict(at))
+        return at
+
+    def _do[T](self, transaction: Callable[[], T], tries: int = TRIES, diagnose: bool = True) -> T:
         """What a transaction returns; one that a hiccup spoiled is done again."""
         if self._limp:
             raise RobotError(self._limp)
-        for left in reversed(range(TRIES)):
-            with self._translated(final=not left):
+        for left in reversed(range(tries)):
+            with self._translated(final=not left, diagnose=diagnose):
                 return transaction()
             self.hiccups += 1
         raise AssertionError
 
     @contextmanager
-    def _translated(self, final: bool = True) -> Iterator[None]:
+    def _translated(self, final: bool = True, diagnose: bool = True) -> Iterator[None]:
         """Whatever LeRobot raises becomes a RobotError; a hiccup, unless it is `final`, is passed over."""
         try:
             yield
@@ -165,9 +170,9 @@ class Link:
         except Exception as error:  # LeRobot, its cameras, its motor buses, pyserial: each has its own
             if not final and self._may_pass(error):
                 if self.bus is not None:
-                    self.bus.free_port()
+                    self.bus.free_port(error)
                 return
-            words = self._words(error)
+            words = self._words(error) if diagnose else one_line(error)
             self.lost = True
             raise RobotError(words) from None
 

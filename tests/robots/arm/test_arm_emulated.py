@@ -38,11 +38,11 @@ def test_an_action_moves_one_joint_by_its_delta(so101: Make, emulator: SO101Emul
 
 def test_limits_and_ends_are_kept(so101: Make, still: Any) -> None:
     arm = so101(action_duration_s=0.01, delta=30.0, limits={"shoulder_pan": {"min": -20, "max": 25}})
-    for _ in range(3):
+    for _ in range(2):
         arm.execute({"shoulder_pan": 30.0})
         still()
     assert arm.positions()["shoulder_pan.pos"] == pytest.approx(25.0, abs=0.2)
-    for _ in range(3):
+    for _ in range(2):
         arm.execute({"shoulder_pan": -30.0})
         still()
     assert arm.positions()["shoulder_pan.pos"] == pytest.approx(-20.0, abs=0.2)
@@ -126,6 +126,7 @@ def test_no_motor_answers(so101: Make, emulator: SO101Emulator, wait: Any) -> No
         arm.observe()
     arm.stop()
     wait(lambda: torque(emulator) == [0] * 6, "no torque where nobody answers")
+    emulator.heal()
 
 
 def test_an_unplugged_port_is_told_and_stop_does_not_hide_it(so101: Make, emulator: SO101Emulator) -> None:
