@@ -32,7 +32,7 @@ GUIDES = (
     "recording",
 )
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
-TRIES = [line for line in (PROJECT / "docs/recording.md").read_text().splitlines() if line.endswith(" --name tries")]
+TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)
 ELSEWHERE = (
     "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
@@ -40,7 +40,7 @@ ELSEWHERE = (
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
     "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",
     "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
-    *TRIES,  # a person answers there; tried in tests/robots/record/test_recording.py
+    *TRIES,  # a recording with a person's word: tried in tests/robots/record/test_recording.py
 )  # fmt: skip
 LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 EMULATED = "toddle emulate "
