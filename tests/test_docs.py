@@ -32,8 +32,10 @@ GUIDES = (
     "jetbot",
     "add-a-robot",
     "hosts",
+    "recording",
 )
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
+TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)
 ELSEWHERE = (
     "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
@@ -48,6 +50,7 @@ ELSEWHERE = (
     "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
     *(f"{command} --set host=jetbot.local --set key_file=jetbot.key" for command in (  # needs a JetBot
         "toddle robot try jetbot", "toddle launch launch/jetbot-view.yaml", "toddle launch launch/jetbot.yaml")),
+    *TRIES,  # a recording with a person's word: tried in tests/robots/record/test_recording.py
 )  # fmt: skip
 JETBOT = "toddle jetbot-server --camera test"
 """Runs beside the commands of its page, on a port that is free."""
