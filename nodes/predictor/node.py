@@ -1,5 +1,6 @@
 """The predictor node: chooses the next action, predicts what each would lead to, scores what it predicted."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ import numpy as np
 
 from nodes.predictor.config import PredictorConfig
 from nodes.predictor.history import History, Images, Place
-from nodes.predictor.selectors import EndOfActions, Selector, SelectorError, make_selector, pick
+from nodes.predictor.joint import LOGGER, JointSelector
+from nodes.predictor.selectors import EndOfActions, Seen, Selector, SelectorError, make_selector, pick
 from nodes.predictor.weights import WeightsRefused, check
 from nodes.runtime import MAX_WAIT_S, Node, NodeError, content_of
 from nodes.worlds import check_images, model_actions, to_action, to_vector
@@ -81,19 +83,25 @@ class PredictorNode(Node):
         self.robot = robot
         # of an earlier run of the robot
         self._to_predict = self._asked = self._waiting = self._made = self._selected = None
-        self.candidates = [to_action(vector, robot.actions.names) for vector in vectors]
+        choices = [dict(choice) for choice in robot.actions.choices]  # to the last digit: 0.12 is no float32
+        self.candidates = choices or [to_action(vector, robot.actions.names) for vector in vectors]
         context = self.model.spec.context if self.model else 0
         self.history = History(max(KEPT_FRAMES, context), len(robot.actions.names))
         if self.config.selector == "none":
             return
-        otherwise = robot.safe_action if robot.timing == "paced" else None
         try:
-            self.selector = make_selector(
-                self.config.selector, dict(self.config.selector_options), robot.actions, self.candidates,
-                self.wiring.seed, self._recorded, otherwise,
-            )  # fmt: skip
+            self.selector = self._make_selector(robot)
         except SelectorError as error:
             raise NodeError(str(error)) from None
+
+    def _make_selector(self, robot: m.Robot) -> Selector:
+        name, options, seed = self.config.selector, dict(self.config.selector_options), self.wiring.seed
+        if name == "joint":
+            joint = JointSelector(robot, options, seed)
+            self.publish("log", m.LogRecord(level="INFO", logger=LOGGER, text=json.dumps(joint.header())))
+            return joint
+        otherwise = robot.safe_action if robot.timing == "paced" else None
+        return make_selector(name, options, robot.actions, self.candidates, seed, self._recorded, otherwise)
 
     def on_frame(self, message: m.Message) -> None:
         place = message.envelope.episode or 0, message.envelope.step or 0
@@ -106,7 +114,7 @@ class PredictorNode(Node):
         self._to_predict = place
         if not message.body.last:
             self._shown = Shown(message.envelope.mono_ns, self.bus.clock.mono_ns())
-            self._select(place)
+            self._select(Seen(*place, message.arrays.get("state")))
 
     def on_action(self, message: m.Message) -> None:
         if self.robot is None:
@@ -145,13 +153,14 @@ class PredictorNode(Node):
 
     # -- selecting --------------------------------------------------------------------------------
 
-    def _select(self, place: Place) -> None:
-        """Decide what to do after the frame at `place`, or ask a person."""
+    def _select(self, seen: Seen) -> None:
+        """Decide what to do after this frame, or ask a person."""
         if self.selector is None:
             return
+        place = seen.episode, seen.step
         self._waiting, self._asked = None, None
         try:
-            action = self._choice(place)
+            action = self._choice(seen)
         except EndOfActions as error:
             self.finish("ended", str(error))
             return
@@ -167,11 +176,17 @@ class PredictorNode(Node):
         else:
             self._command(place, action, self.config.selector)
 
-    def _choice(self, place: Place) -> m.Action | None:
+    def _choice(self, seen: Seen) -> m.Action | None:
         """The selector's action for this frame; a frame that is shown again gets the same."""
         assert self.selector is not None
+        place = seen.episode, seen.step
         if self._selected is None or self._selected[0] != place:
-            self._selected = place, self.selector.select()
+            try:
+                self._selected = place, self.selector.select(seen)
+            except SelectorError as error:
+                raise NodeError(str(error)) from None
+            if isinstance(self.selector, JointSelector) and self.selector.news:
+                self.publish("metrics", m.Metrics(values=self.selector.news), episode=seen.episode, step=seen.step)
         return self._selected[1]
 
     def _ask(self, text: str) -> None:
@@ -192,7 +207,10 @@ class PredictorNode(Node):
             self._chosen.pop(next(iter(self._chosen)))
 
     def do_drive(self, args: dict[str, Any]) -> None:
-        """`index`: a person chooses this candidate, now or for the next step."""
+        """`index`: a person chooses this candidate, now or for the next step; of a joint what is decided next."""
+        if isinstance(self.selector, JointSelector):
+            self.selector.drive(args["index"])
+            return
         pick(self.candidates, args["index"])
         place = self._waiting or (self._asked[0] if self._asked else None)
         if place is None:
