@@ -32,7 +32,7 @@ STAND = {"motor_left": 0.0, "motor_right": 0.0, "duration": 0.0}
 FORWARD = {"motor_left": 0.0, "motor_right": 0.12, "duration": DURATION_S}
 FOR_LONG = {**FORWARD, "duration": 60.0}
 PATIENCE_S = 20.0
-LINKS = {"cut": "cut: both ends are told", "stall": "goes silent: nobody is told", "half_open": "half open: answers are lost"}
+LINKS = {"cut": "cut: both ends are told", "stall": "goes silent: nobody is told"}
 
 
 @contextmanager
