@@ -108,7 +108,7 @@ def read_command(quick: bool) -> None:
 @click.option("--quick", is_flag=True, help="A tenth of it.")
 def jetbot_command(quick: bool) -> None:
     """A JetBot over loopback: from an action to its picture; motors that stop when the link fails."""
-    sys.exit(0 if jetbot.bench(click.echo, RESULTS, *((20, 10) if quick else (200, 100))) else 1)
+    sys.exit(0 if jetbot.bench(click.echo, RESULTS, *((20, 10) if quick else (100, 100))) else 1)
 
 
 @cli.command("exchange")
