@@ -58,7 +58,7 @@ $(VENV)/.bench: $(VENV)/.test
 	touch $@
 
 # everything; OpenCV with windows last, because lerobot brings the build without
-$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt lerobot_policy_toddle/pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]' -e ./lerobot_policy_toddle
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps opencv-python==$(CV_VERSION)
 	touch $(VENV)/.demo $@

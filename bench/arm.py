@@ -30,7 +30,13 @@ START_S = 120.0
 WARM_UP_STEPS = 90
 FIGURES = ("p50", "p99", "max")
 BARE = "bare sleep loop"
-EVEN = {"mode": "continuous", "rate_hz": RATE_HZ, "episode_steps": 300, "silence_s": 1, "selector_options": {"min_steps": 15, "max_steps": 45}}
+EVEN = {
+    "mode": "continuous",
+    "rate_hz": RATE_HZ,
+    "episode_steps": 300,
+    "silence_s": 1,
+    "selector_options": {"min_steps": 15, "max_steps": 45},
+}
 LEARN = {
     "joint": ["shoulder_pan", "shoulder_lift", "elbow_flex"], "delta": 15, "action_duration_s": 0.25, "rate_hz": 3.3, "size": 64,
     "episode_steps": 32,
@@ -89,7 +95,7 @@ def even(desk: Desk, seconds: float) -> dict[str, Any]:
     found = {
         "arm": _figures(np.diff(begun) - np.maximum(busy[:-1], period_ns)), BARE: _figures(np.diff(bare) - period_ns),
         "lerobot": dict(zip(FIGURES, map(float, np.percentile(busy / 1e6, [50, 99, 100])), strict=True)),
-        "steps": len(begun), "rate_hz": float((len(begun) - 1) * 1e9 / (begun[-1] - begun[0])), "lost": _lost(desk.summary("even")),
+        "steps": len(begun), "safe": 0, "rate_hz": float((len(begun) - 1) * 1e9 / (begun[-1] - begun[0])), "lost": _lost(desk.summary("even")),
     }  # fmt: skip
     return {**found, "ratio": found["arm"]["p99"] / found[BARE]["p99"]}
 
@@ -143,6 +149,10 @@ def bench(say: Callable[[str], None], results: Path, seconds: float, live_s: flo
 
 def _say_even(say: Callable[[str], None], cell: dict[str, Any]) -> None:
     say(f"\n| {cell['steps']} steps at {cell['rate_hz']:.2f} Hz | ms: p50 | p99 | max |\n|---|---|---|---|")
-    for who, text in (("arm", "between two steps, off 1/30 s"), (BARE, "the same of a bare sleep loop"), ("lerobot", "lerobot's own, of a step")):
+    for who, text in (
+        ("arm", "between two steps, off 1/30 s"),
+        (BARE, "the same of a bare sleep loop"),
+        ("lerobot", "lerobot's own, of a step"),
+    ):
         say(f"| {text} | " + " | ".join(f"{cell[who][key]:.2f}" for key in FIGURES) + " |")
     say(f"| arm to bare | - | {cell['ratio']:.2f} | - |")

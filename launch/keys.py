@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Any, NamedTuple, TextIO
 
-HELP = "Esc HALT   space pause/go on   n step   y yes   0-9 drive   m success   q stop"
+HELP = "Esc HALT   space pause/go on   q stop   r next   d discard   m success   f failure   0-9 drive   y yes   n step"
 ESC = "\x1b"
 _SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O[@-~])")  # arrows, function keys
 
@@ -30,6 +30,9 @@ def ask(key: str, paused: bool) -> Ask | None:
         "n": Ask("robot", "step", {}),
         "y": Ask("predictor", "confirm", {}),
         "m": Ask("robot", "mark", {"mark": "success"}),
+        "f": Ask("robot", "mark", {"mark": "failure"}),
+        "d": Ask("robot", "mark", {"mark": "discard"}),
+        "r": Ask("robot", "reset", {}),
         "q": Ask("launcher", "stop", {}),
     }.get(key.lower())
 

@@ -28,10 +28,14 @@ GUIDES = (
     "doctor",
     "security",
     "emulators",
+    "arm",
+    "jetbot",
     "add-a-robot",
     "hosts",
+    "recording",
 )
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
+TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)
 ELSEWHERE = (
     "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
@@ -44,7 +48,12 @@ ELSEWHERE = (
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
     "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",
     "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
+    *(f"{command} --set host=jetbot.local --set key_file=jetbot.key" for command in (  # needs a JetBot
+        "toddle robot try jetbot", "toddle launch launch/jetbot-view.yaml", "toddle launch launch/jetbot.yaml")),
+    *TRIES,  # a recording with a person's word: tried in tests/robots/record/test_recording.py
 )  # fmt: skip
+JETBOT = "toddle jetbot-server --camera test"
+"""Runs beside the commands of its page, on a port that is free."""
 LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 EMULATED = "toddle emulate "
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
@@ -91,11 +100,12 @@ def follow(page: str, workplace: Path) -> None:
     shutil.copytree(workplace, folder)
     found = commands(page)
     assert found, f"{page} prints no command"
-    with live(folder, any(command.startswith(LISTENING) for command in found)), emulated(folder, found):
+    listening = any(command.startswith(LISTENING) for command in found)
+    with live(folder, listening), emulated(folder, found), jetbot(JETBOT in found) as port:
         for command in found:
-            if command.startswith(EMULATED):
+            if command.startswith(EMULATED) or command == JETBOT:
                 continue
-            done = run(command, folder)
+            done = run(command.replace("host=127.0.0.1", f"host=127.0.0.1 --set port={port}"), folder)
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
@@ -136,6 +146,22 @@ def live(folder: Path, needed: bool) -> Iterator[None]:
     finally:
         graph.kill()
         graph.communicate()
+
+
+@contextmanager
+def jetbot(needed: bool) -> Iterator[int]:
+    """A simulated JetBot, and its port; 0 where none is needed."""
+    if not needed:
+        yield 0
+        return
+    words = [*shlex.split(JETBOT), "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(argv(words), stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            yield next(int(found[1]) for line in server.stderr if (found := re.search(r"listening on \S*:(\d+)", line)))
+        finally:
+            server.terminate()
+    assert server.returncode == 0
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import msgspec
 class PredictorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`model`: follow (the trainer's weights) or none (only select; torch is never imported).
 
-    `selector`: constant, sequence, random, recorded, person, or none (somebody else acts: a replay);
+    `selector`: constant, sequence, random, recorded, person, joint (of an arm), or none (somebody else acts: a replay);
     `selector_options` are its own. With `confirm` a person says yes to each action, or names another.
     A command is good for `deadline_s` from the moment of the frame that it answers; the time that a person
     takes does not count. Predictions are made at most `max_hz` times a second (0: for every
@@ -16,7 +16,7 @@ class PredictorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     model: Literal["follow", "none"] = "follow"
-    selector: Literal["constant", "sequence", "random", "recorded", "person", "none"] = "random"
+    selector: Literal["constant", "sequence", "random", "recorded", "person", "joint", "none"] = "random"
     selector_options: dict[str, Any] = {}
     confirm: bool = False
     deadline_s: float = 2.0

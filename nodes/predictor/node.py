@@ -1,5 +1,6 @@
 """The predictor node: chooses the next action, predicts what each would lead to, scores what it predicted."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from nodes.predictor.background import Background
 from nodes.predictor.config import PredictorConfig
 from nodes.predictor.history import History, Images, Place
-from nodes.predictor.selectors import EndOfActions, Selector, SelectorError, make_selector, pick
+from nodes.predictor.joint import LOGGER, JointSelector
+from nodes.predictor.selectors import EndOfActions, Seen, Selector, SelectorError, make_selector, pick
 from nodes.predictor.weights import WeightsRefused, check
 from nodes.runtime import MAX_WAIT_S, Node, NodeError, content_of
 from nodes.worlds import check_images, model_actions, to_action, to_vector
@@ -22,16 +25,22 @@ if TYPE_CHECKING:
 METRICS_EVERY_S = 1.0
 KEPT_FRAMES = 4
 KEPT_CHOICES = 64
+LOOK_S = 0.005
+"""How often it is looked whether a prediction is there."""
 PERSON = "person"
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A prediction: where it was made, the actions tried, and the image of each."""
+    """A prediction: of which robot, where it was made, the actions tried, which was chosen, and the image of each."""
 
+    robot: m.Robot
     place: Place
     tried: list[m.Action]
+    chosen: int | None
+    version: int
     images: Images
     last: Images
+    took_s: float
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -64,6 +73,10 @@ class PredictorNode(Node):
         self._driven: int | None = None
         self._chosen: dict[Place, m.Action] = {}
         self._made: Made | None = None
+        self.predicting: Background[Made] = Background()
+        self._after: Place | None = None
+        self._came: Images | None = None
+        self._new_weights: m.Message | None = None
         self._error: tuple[float, float] | None = None
         self._next_prediction_s = 0.0
         self._next_metrics_s = 0.0
@@ -81,19 +94,25 @@ class PredictorNode(Node):
         self.robot = robot
         # of an earlier run of the robot
         self._to_predict = self._asked = self._waiting = self._made = self._selected = None
-        self.candidates = [to_action(vector, robot.actions.names) for vector in vectors]
+        choices = [dict(choice) for choice in robot.actions.choices]  # to the last digit: 0.12 is no float32
+        self.candidates = choices or [to_action(vector, robot.actions.names) for vector in vectors]
         context = self.model.spec.context if self.model else 0
         self.history = History(max(KEPT_FRAMES, context), len(robot.actions.names))
         if self.config.selector == "none":
             return
-        otherwise = robot.safe_action if robot.timing == "paced" else None
         try:
-            self.selector = make_selector(
-                self.config.selector, dict(self.config.selector_options), robot.actions, self.candidates,
-                self.wiring.seed, self._recorded, otherwise,
-            )  # fmt: skip
+            self.selector = self._make_selector(robot)
         except SelectorError as error:
             raise NodeError(str(error)) from None
+
+    def _make_selector(self, robot: m.Robot) -> Selector:
+        name, options, seed = self.config.selector, dict(self.config.selector_options), self.wiring.seed
+        if name == "joint":
+            joint = JointSelector(robot, options, seed)
+            self.publish("log", m.LogRecord(level="INFO", logger=LOGGER, text=json.dumps(joint.header())))
+            return joint
+        otherwise = robot.safe_action if robot.timing == "paced" else None
+        return make_selector(name, options, robot.actions, self.candidates, seed, self._recorded, otherwise)
 
     def on_frame(self, message: m.Message) -> None:
         place = message.envelope.episode or 0, message.envelope.step or 0
@@ -103,10 +122,12 @@ class PredictorNode(Node):
                 check_images(images, self.robot.cameras)
         self.history.add_frame(place, images)
         self._compare(place, images)
+        if place == self._after:
+            self._came = images
         self._to_predict = place
         if not message.body.last:
             self._shown = Shown(message.envelope.mono_ns, self.bus.clock.mono_ns())
-            self._select(place)
+            self._select(Seen(*place, message.arrays.get("state")))
 
     def on_action(self, message: m.Message) -> None:
         if self.robot is None:
@@ -121,6 +142,15 @@ class PredictorNode(Node):
 
     def on_weights(self, message: m.Message) -> None:
         if self.config.model == "none":
+            return
+        self._new_weights = message
+        if not self.predicting.busy:
+            self._use_new_weights()
+
+    def _use_new_weights(self) -> None:
+        """While nothing is predicted with the old ones."""
+        message, self._new_weights = self._new_weights, None
+        if message is None:
             return
         body: m.Weights = message.body
         try:
@@ -145,13 +175,14 @@ class PredictorNode(Node):
 
     # -- selecting --------------------------------------------------------------------------------
 
-    def _select(self, place: Place) -> None:
-        """Decide what to do after the frame at `place`, or ask a person."""
+    def _select(self, seen: Seen) -> None:
+        """Decide what to do after this frame, or ask a person."""
         if self.selector is None:
             return
+        place = seen.episode, seen.step
         self._waiting, self._asked = None, None
         try:
-            action = self._choice(place)
+            action = self._choice(seen)
         except EndOfActions as error:
             self.finish("ended", str(error))
             return
@@ -167,11 +198,17 @@ class PredictorNode(Node):
         else:
             self._command(place, action, self.config.selector)
 
-    def _choice(self, place: Place) -> m.Action | None:
+    def _choice(self, seen: Seen) -> m.Action | None:
         """The selector's action for this frame; a frame that is shown again gets the same."""
         assert self.selector is not None
+        place = seen.episode, seen.step
         if self._selected is None or self._selected[0] != place:
-            self._selected = place, self.selector.select()
+            try:
+                self._selected = place, self.selector.select(seen)
+            except SelectorError as error:
+                raise NodeError(str(error)) from None
+            if isinstance(self.selector, JointSelector) and self.selector.news:
+                self.publish("metrics", m.Metrics(values=self.selector.news), episode=seen.episode, step=seen.step)
         return self._selected[1]
 
     def _ask(self, text: str) -> None:
@@ -192,7 +229,10 @@ class PredictorNode(Node):
             self._chosen.pop(next(iter(self._chosen)))
 
     def do_drive(self, args: dict[str, Any]) -> None:
-        """`index`: a person chooses this candidate, now or for the next step."""
+        """`index`: a person chooses this candidate, now or for the next step; of a joint what is decided next."""
+        if isinstance(self.selector, JointSelector):
+            self.selector.drive(args["index"])
+            return
         pick(self.candidates, args["index"])
         place = self._waiting or (self._asked[0] if self._asked else None)
         if place is None:
@@ -232,33 +272,56 @@ class PredictorNode(Node):
         if now_s >= self._next_metrics_s:
             self._next_metrics_s = now_s + METRICS_EVERY_S
             self._report()
+        if self.predicting.busy:
+            made = self.predicting.take()
+            if made is None:
+                return LOOK_S
+            self._show(made)
+        self._use_new_weights()
         if self._to_predict is None or self.model is None or self.robot is None:
             return MAX_WAIT_S
         if now_s < self._next_prediction_s:
             return self._next_prediction_s - now_s
         self._next_prediction_s = now_s + (1 / self.config.max_hz if self.config.max_hz else 0)
-        self._predict(self._to_predict)
+        self._predict(self.robot, self.model, self._to_predict)
         self._to_predict = None
-        return 0.0
+        return LOOK_S
 
-    def _predict(self, place: Place) -> None:
-        assert self.model is not None
-        assert self.robot is not None
-        start_s = time.perf_counter()
+    def _predict(self, robot: m.Robot, model: "FramePredictor", place: Place) -> None:
+        """Begin to: frames that come meanwhile are answered."""
         frames, past = self.history.until(place)
         tried, chosen = self._to_try(place)
-        vectors = np.stack([to_vector(action, self.robot.actions.names) for action in tried])
-        images = self.model.predict(frames, past, vectors)
-        self._latency_ms = (time.perf_counter() - start_s) * 1000
-        self.took(self._latency_ms / 1000)
-        self._made = Made(place, tried, images, {name: stack[-1] for name, stack in frames.items()})
+        vectors = np.stack([to_vector(action, robot.actions.names) for action in tried])
+        version, self._after, self._came = self.version, (place[0], place[1] + 1), None
+
+        def work() -> Made:
+            start_s = time.perf_counter()
+            images = model.predict(frames, past, vectors)
+            last = {name: stack[-1] for name, stack in frames.items()}
+            return Made(robot, place, tried, chosen, version, images, last, time.perf_counter() - start_s)
+
+        self.predicting.begin(work)
+
+    def _show(self, made: Made) -> None:
+        """Publish a prediction; what it is of may have come already."""
+        if made.robot is not self.robot:
+            return  # of an earlier run of the robot
+        self._latency_ms = made.took_s * 1000
+        self.took(made.took_s)
         error, copied = self._error or (None, None)
         body = m.Prediction(
-            candidates=tried, offered=len(self.candidates), chosen=chosen, weights_version=self.version,
+            candidates=made.tried, offered=len(self.candidates), chosen=made.chosen, weights_version=made.version,
             error=error, copy_last_error=copied, latency_ms=self._latency_ms,
         )  # fmt: skip
-        arrays = {f"next/{name}": image for name, image in images.items()}
-        self.publish("prediction", body, arrays, episode=place[0], step=place[1])
+        arrays = {f"next/{name}": image for name, image in made.images.items()}
+        self.publish("prediction", body, arrays, episode=made.place[0], step=made.place[1])
+        self._made = made
+        if self._after is not None and self._came is not None:
+            self._compare(self._after, self._came)
+
+    def close(self) -> None:
+        if hasattr(self, "predicting"):
+            self.predicting.close()
 
     def _to_try(self, place: Place) -> tuple[list[m.Action], int | None]:
         """The candidates, with the action chosen here among them (a continuous one seldom is), and its index."""

@@ -1,7 +1,7 @@
 """How the next action is chosen: constant, sequence, random with durations, recorded, or a person.
 
     selector = make_selector("random", {"min_steps": 1, "max_steps": 3}, candidates, seed=0)
-    action = selector.select()        # None: nothing to do until somebody decides
+    action = selector.select(Seen(episode=0, step=3, state=None))        # None: nothing to do until somebody decides
 
 Pure: no clock, no bus. `candidates` are all choices of a discrete space, or samples of a continuous one.
 """
@@ -32,10 +32,18 @@ class EndOfActions(Exception):
     """A selector that has nothing more to do."""
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """The frame that asks for an action: its place, and the robot's state, float32 [D], where it tells one."""
+
+    episode: int
+    step: int
+    state: np.ndarray | None
+
+
 class Selector(Protocol):
     """Chooses one action per step."""
 
-    def select(self) -> Action | None:
+    def select(self, seen: Seen) -> Action | None:
         """The next action; None while a person has not decided. EndOfActions when there are no more."""
 
 
@@ -46,8 +54,12 @@ class Constant(msgspec.Struct, forbid_unknown_fields=True):
     index: int = 0
     action: Action | None = None
 
-    def select(self) -> Action | None:
+    @property
+    def chosen(self) -> Action:
         return dict(self.action or pick(self.candidates, self.index))
+
+    def select(self, seen: Seen) -> Action | None:
+        return self.chosen
 
 
 class Sequence(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,7 +83,7 @@ class Sequence(msgspec.Struct, forbid_unknown_fields=True):
             return _named(self.sequence)
         return self.sequence
 
-    def select(self) -> Action | None:
+    def select(self, seen: Seen) -> Action | None:
         indices = self.indices
         if self.once and self.place >= len(indices):
             raise EndOfActions("the sequence has been played")
@@ -91,7 +103,7 @@ class Random:
         self._left = 0
         self._action: Action = {}
 
-    def select(self) -> Action | None:
+    def select(self, seen: Seen) -> Action | None:
         if self._left == 0:
             self._left = int(self._random.randint(self.min_steps, self.max_steps + 1))
             self._action = self._draw()
@@ -111,7 +123,7 @@ class Recorded:
     def __init__(self, actions: Iterator[Action]) -> None:
         self._actions = actions
 
-    def select(self) -> Action | None:
+    def select(self, seen: Seen) -> Action | None:
         action = next(self._actions, None)
         if action is None:
             raise EndOfActions("the recorded actions have been played")
@@ -124,7 +136,7 @@ class Person:
     def __init__(self, otherwise: Action | None) -> None:
         self.otherwise = otherwise
 
-    def select(self) -> Action | None:
+    def select(self, seen: Seen) -> Action | None:
         return None if self.otherwise is None else dict(self.otherwise)
 
 
@@ -140,7 +152,7 @@ def make_selector(
     try:
         if name == "constant":
             selector = msgspec.convert({"candidates": candidates, **options}, Constant)
-            _check(selector.select() or {}, space)
+            _check(selector.chosen, space)
             return selector
         if name == "sequence":
             return msgspec.convert({"candidates": candidates, **options}, Sequence)

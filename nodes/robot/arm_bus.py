@@ -3,6 +3,7 @@
 Nothing here is retried, counted or locked: see `arm_link.py`.
 """
 
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from nodes.robot.arm_options import Range
 STATUS = "Status"
 NO_ANSWER = "no status packet"
 RETRIES = 2
+LATE_S = 0.05
 
 
 class MotorBus:
@@ -50,8 +52,13 @@ class MotorBus:
             out[f"{motor}.pos"] = Range(min=low, max=high)
         return out
 
-    def free_port(self) -> None:
-        """After an error in the middle of a packet the SDK takes the port for in use, and the rest of it for the next answer."""
+    def free_port(self, error: Exception | None = None) -> None:
+        """After an error in the middle of a packet the SDK takes the port for in use, and the rest of it for the next answer.
+
+        An answer that comes too late it would take for that to another question: so after silence that is waited for.
+        """
+        if error is not None and NO_ANSWER in str(error):
+            time.sleep(LATE_S)
         handler = getattr(self._bus, "port_handler", None)
         if handler is not None:
             handler.is_using = False

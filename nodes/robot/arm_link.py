@@ -17,7 +17,7 @@ from nodes.robot.arm_options import ArmOptions
 from nodes.robot.interface import RobotError
 
 TRIES = 3
-TURN_S = 1.0
+TURN_S = 1.5
 """Longer than any transaction, retries included."""
 NOT_CONNECTED = "DeviceNotConnectedError"
 NEVER_CALIBRATED = (
@@ -91,14 +91,14 @@ class Link:
         with self.turn():
             known = self.lost
             try:
-                at = self._do(self._read_joints)
-                self._do(lambda: self.robot.send_action(dict(at)))
-            except RobotError as error:
+                at: Pose | None = self._do(self._stand, tries=1 if self.bus else TRIES, diagnose=False)
+            except RobotError:
                 at, limp = (self.bus and self.bus.hold_each()) or (None, [])
                 if at is None and not known:
                     raise
+                self.lost = known or at is None
                 if limp:
-                    self._limp = f"{', '.join(limp)} could not be held, and has no torque any more: {error}"
+                    self._limp = f"{', '.join(limp)} could not be held, and has no torque any more"
             self._told |= at or {}
             return dict(self._told)
 
@@ -120,16 +120,19 @@ class Link:
         return MotorBus(bus) if hasattr(bus, "sync_read") and named == set(self.robot.action_features) else None
 
     def _connect(self) -> None:
-        """LeRobot asks for Enter when it calibrates: so it is not let."""
-        with self._translated():
-            self.robot.connect(calibrate=False)
-            calibrated = self.robot.is_calibrated
-        if calibrated:
+        """LeRobot asks for Enter when it calibrates: so it is not let. A hundred packets, none of which LeRobot repeats."""
+        if self._do(self._try_to_connect):
             return
         file = getattr(self.robot, "calibration_fpath", None)
         why = f"there is no {file}" if file and not file.is_file() else f"its motors do not hold what {file} says"
         known = {"type": self._options.type, "port": self._options.config().get("port", "PORT"), "id": self.robot.id or "ID"}
         raise RobotError(NEVER_CALIBRATED.format(who=str(self.robot), why=why, **known))
+
+    def _try_to_connect(self) -> bool:
+        """Whether it is calibrated."""
+        self._let_go()  # what an earlier try has left open
+        self.robot.connect(calibrate=False)
+        return bool(self.robot.is_calibrated)
 
     def _read_joints(self) -> Pose:
         if self.bus is not None:
@@ -144,18 +147,23 @@ class Link:
             raise RobotError(f"{self._options.type} does not observe {', '.join(blind)}: nobody knows how to hold it still")
         return {name: value for name, value in at.items() if value is not None}
 
-    def _do[T](self, transaction: Callable[[], T]) -> T:
+    def _stand(self) -> Pose:
+        at = self._read_joints()
+        self.robot.send_action(dict(at))
+        return at
+
+    def _do[T](self, transaction: Callable[[], T], tries: int = TRIES, diagnose: bool = True) -> T:
         """What a transaction returns; one that a hiccup spoiled is done again."""
         if self._limp:
             raise RobotError(self._limp)
-        for left in reversed(range(TRIES)):
-            with self._translated(final=not left):
+        for left in reversed(range(tries)):
+            with self._translated(final=not left, diagnose=diagnose):
                 return transaction()
             self.hiccups += 1
         raise AssertionError
 
     @contextmanager
-    def _translated(self, final: bool = True) -> Iterator[None]:
+    def _translated(self, final: bool = True, diagnose: bool = True) -> Iterator[None]:
         """Whatever LeRobot raises becomes a RobotError; a hiccup, unless it is `final`, is passed over."""
         try:
             yield
@@ -165,9 +173,9 @@ class Link:
         except Exception as error:  # LeRobot, its cameras, its motor buses, pyserial: each has its own
             if not final and self._may_pass(error):
                 if self.bus is not None:
-                    self.bus.free_port()
+                    self.bus.free_port(error)
                 return
-            words = self._words(error)
+            words = self._words(error) if diagnose else one_line(error)
             self.lost = True
             raise RobotError(words) from None
 
@@ -199,13 +207,14 @@ class Link:
 
     def _disconnect(self) -> list[str]:
         """Let go of everything; the motors whose torque may be on although it should not be."""
-        robot = self.robot
-        if self.bus is None:
-            with suppress(Exception):
-                robot.disconnect()
-            return []
-        on = self.bus.torque_off() if getattr(robot.config, "disable_torque_on_disconnect", True) else []
-        for one in (self.bus, *getattr(robot, "cameras", {}).values()):
+        release = getattr(getattr(self.robot, "config", None), "disable_torque_on_disconnect", True)
+        on = self.bus.torque_off() if self.bus is not None and release else []
+        self._let_go()
+        return on
+
+    def _let_go(self) -> None:
+        """Close ports and cameras; of a bus without a word to its motors."""
+        ours = (self.robot,) if self.bus is None else (self.bus, *getattr(self.robot, "cameras", {}).values())
+        for one in ours:
             with suppress(Exception):  # it was never connected, or is gone
                 one.disconnect()
-        return on

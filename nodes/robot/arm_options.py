@@ -83,8 +83,10 @@ class ArmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"delta is {self.delta:g}; it must be above 0")
         if not 0 < self.action_duration_s <= 60:
             raise ValueError(f"action_duration_s is {self.action_duration_s:g}; give seconds above 0, at most 60")
-        if self.mode == "continuous" and (self.secondary or self.timing):
-            raise ValueError("secondary and timing go with mode discrete")
+        if self.mode == "continuous" and self.timing:
+            raise ValueError("timing goes with mode discrete")
+        if self.secondary and self.joints is None:
+            raise ValueError("secondary: all joints are moved by actions; say which one is, joint: shoulder_pan")
         if self.shape is not None and min(self.shape) < 1:
             raise ValueError(f"size is {self.size}; give pixels above 0")
         for name in SHORTHAND:

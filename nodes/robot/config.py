@@ -70,7 +70,8 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `rate_hz` is 20 when not given; 0 is no limit. `lockstep` makes a step when a command comes; `paced` makes
     one every 1/`rate_hz` s and takes the safe action when no command came in time. An episode ends after
-    `episode_steps` (0: never), the run after `steps` (0: never).
+    `episode_steps` (0: never), the run after `steps` (0: never), or after so many `episodes` that were not discarded (0: never).
+    Between two episodes nothing is done for `between_s`, for a person to set the scene.
 
     After `silence_s` without a valid command the robot takes the safe action once, is stopped, and stands
     until commands come: 1 s for a robot of your own, and for whatever is paced; the dot and a replay in lockstep
@@ -87,14 +88,18 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limits: dict[str, Limit] = {}
     episode_steps: int = 0
     steps: int = 0
+    episodes: int = 0
+    between_s: float = 0.0
     options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         rate_hz = DEFAULT_RATE_HZ if self.rate_hz is None else self.rate_hz
         if rate_hz < 0 or (self.timing == "paced" and rate_hz == 0):
             raise ValueError(f"rate_hz is {rate_hz:g}; a paced robot needs a rate above 0")
-        if self.episode_steps < 0 or self.steps < 0:
-            raise ValueError("episode_steps and steps are counts; 0 means no limit")
+        if min(self.episode_steps, self.steps, self.episodes) < 0:
+            raise ValueError("episode_steps, steps and episodes are counts; 0 means no limit")
+        if not 0 <= self.between_s < 1e6:
+            raise ValueError(f"between_s is {self.between_s:g}; give seconds, 0 or more")
         if self.driver == REPLAY:
             self._check_replay()
         if (self.silence_s or 0) < 0 or (self.max_action_s or 0) < 0:
@@ -103,7 +108,7 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _check_replay(self) -> None:
         if self.limits:
             raise ValueError("a replay executes nothing: it has no limits")
-        if self.rate_hz is not None or self.steps or self.episode_steps:
+        if self.rate_hz is not None or self.steps or self.episode_steps or self.episodes or self.between_s:
             raise ValueError("a replay has the recording's own times, steps and episodes: see rate, until and episodes of its options")
 
     @property

@@ -10,17 +10,22 @@ from protocol.messages import Body, MarkName
 
 
 class Episodes:
-    """`progress` says where the run stands; `earlier` where an earlier process left off, (-1, 0) without one."""
+    """`progress` says where the run stands; `earlier` where an earlier process left off, (-1, 0) without one.
+
+    `kept` counts the episodes that ended and were not discarded, of earlier processes too.
+    """
 
     def __init__(self, place: LeftBehind, publish: Callable[..., None]) -> None:
         self._place, self._publish = place, publish
-        self.earlier = self._read()
+        *earlier, self.kept = self._read()
+        self.earlier = earlier[0], earlier[1]
+        self._counted = False
         self.progress = Progress(*self.earlier)
 
     def begin(self, step: int | None = None, origin: Origin | None = None) -> None:
         """Begin an episode, of a recorded one at its `step`; leave its number and the steps so far behind."""
         self.progress.begin()
-        self._place.write(f"{self.progress.episode} {self.progress.steps}")
+        self._write()
         if step is not None:
             self.progress.step = step
         self.mark("start", origin=origin)
@@ -29,15 +34,29 @@ class Episodes:
         body: Body = episode_mark(mark, reason, origin)
         self._publish("episode", body, episode=self.progress.episode, step=self.progress.step)
 
-    def end(self, reason: str, origin: Origin | None = None) -> None:
-        """End the running episode, if there is one."""
+    def end(self, reason: str, origin: Origin | None = None, kept: bool = False) -> None:
+        """End the running episode, if there is one; whether it counts."""
         if self.progress.open:
             self.mark("end", reason, origin)
             self.progress.open = False
+            self._counted = kept
+            self.kept += kept
+            self._write()
 
-    def _read(self) -> tuple[int, int]:
+    def mark_ended(self, mark: MarkName, reason: str) -> None:
+        """Mark the episode that has ended; discarded, it does not count."""
+        self.mark(mark, reason)
+        if mark == "discard":
+            self.kept -= self._counted
+            self._counted = False
+            self._write()
+
+    def _write(self) -> None:
+        self._place.write(f"{self.progress.episode} {self.progress.steps} {self.kept}")
+
+    def _read(self) -> tuple[int, int, int]:
         try:
-            episode, steps = self._place.path.read_text().split()
-            return int(episode), int(steps)
+            episode, steps, kept = self._place.path.read_text().split()
+            return int(episode), int(steps), int(kept)
         except (OSError, ValueError):
-            return -1, 0
+            return -1, 0, 0

@@ -19,6 +19,7 @@ from nodes.runtime import EXIT_BAD_CONFIG, EXIT_FAILED, MAX_WAIT_S, Node, NodeEr
 from protocol import messages as m
 
 METRICS_EVERY_S = 1.0
+ENOUGH = "the number of episodes asked for"
 SHOW_AGAIN_S = 5.0
 """In lockstep a frame that nobody answered is shown again so often: whoever should have may have been away."""
 
@@ -45,12 +46,13 @@ class RobotNode(Node):
         self.space = self.safe.limits.space
         self.gate = CommandGate(self.space, self.safe.limits)
         self.statistics = Statistics(self.space)
-        self.phase: Literal["observe", "act", "reset", "ended"] = "observe"
+        self.phase: Literal["observe", "act", "reset", "between", "ended"] = "observe"
         self.paused = False
         self.steps_allowed = 0
         self.late = 0
         self._standing = False
         self._farewell = ""
+        self._begin_s = 0.0
         self._frame_s = 0.0
         self._metrics_s = 0.0
         self._metrics_steps = self.progress.steps
@@ -78,7 +80,10 @@ class RobotNode(Node):
         if probe:
             self.publish("probe", m.Probe(description=probe[0]), probe[1])
         self.rate.due_s = self._metrics_s = time.monotonic()
-        self._begin_episode()
+        if self._enough:
+            self._end(ENOUGH)
+        else:
+            self._begin_episode()
         if self.watchdog.halted:
             self.bus.set_state("paused")
 
@@ -99,8 +104,8 @@ class RobotNode(Node):
             return MAX_WAIT_S
         if self.phase == "act":
             return self._act(now_s)
-        if self.phase == "reset":
-            return self._begin_again()
+        if self.phase in ("reset", "between"):
+            return self._begin_again(now_s)
         wait_s = self.rate.wait_s(now_s)
         if wait_s > 0:
             return wait_s
@@ -202,17 +207,26 @@ class RobotNode(Node):
         """Close this episode with `mark` and open the next."""
         if mark != "end":
             self.episodes.mark(mark, reason)
-        self.episodes.end(reason)
+        self.episodes.end(reason, kept=mark != "discard")
         self._observation = None
         self.gate.clear()
+        if self._enough:
+            self._end(ENOUGH)
+            return
         self.phase = "reset"
-        self._begin_again()
+        self._begin_again(time.monotonic())
 
-    def _begin_again(self) -> float:
-        """Reset the robot and begin the next episode; left for later while nothing may move."""
-        if self.safe.reset():
-            self.phase = "observe"
-            self._begin_episode()
+    def _begin_again(self, now_s: float) -> float:
+        """Reset the robot, leave time, and begin the next episode; left for later while nothing may move."""
+        if self.phase == "reset":
+            if not self.safe.reset():
+                return 0.0
+            self.phase, self._begin_s = "between", now_s + self.config.between_s
+        if now_s < self._begin_s:
+            self.watchdog.rest()
+            return self._begin_s - now_s
+        self.phase = "observe"
+        self._begin_episode()
         return 0.0
 
     def _begin_episode(self) -> None:
@@ -221,6 +235,10 @@ class RobotNode(Node):
         values = self.driver.episode_values()
         if values:
             self.publish("metrics", m.Metrics(values=values), episode=self.progress.episode, step=self.progress.step)
+
+    @property
+    def _enough(self) -> bool:
+        return 0 < self.config.episodes <= self.episodes.kept
 
     def _end(self, reason: str) -> None:
         self.episodes.end(reason)
@@ -273,7 +291,17 @@ class RobotNode(Node):
         if self.phase == "ended":
             raise ValueError("the run has ended")
         self._refuse_while_halted()  # a new episode may move the robot
-        self._new_episode(mark, "by a person")
+        if self.phase == "between":
+            self._mark_before(mark)
+        else:
+            self._new_episode(mark, "by a person")
+
+    def _mark_before(self, mark: m.MarkName) -> None:
+        """Between episodes: what the one before was; `reset`: the next one begins now."""
+        if mark == "reset":
+            self._begin_s = 0.0
+        else:
+            self.episodes.mark_ended(mark, "by a person")
 
     def do_reset(self, args: dict[str, Any]) -> None:
         """End this episode and begin another."""

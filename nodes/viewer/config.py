@@ -12,7 +12,8 @@ class ViewerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `size` is width and height in pixels. `window`: True asks for one and fails without a display, False
     never opens one, None opens one where a display answers and writes PNG files elsewhere. `png_every_s`
     is the shortest time between two `latest.png`; with 0 it is written at the end only. `mp4` writes a video of
-    the pictures at `mp4_rate_hz`. `context` is how many frames before the newest one the history shows.
+    the pictures at `mp4_rate_hz`. `speak`: it says aloud when an episode begins and ends, where a voice is installed.
+    `context` is how many frames before the newest one the history shows.
     """
 
     rate_hz: float = 30.0
@@ -22,6 +23,7 @@ class ViewerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     png_every_s: float = 5.0
     mp4: bool = False
     mp4_rate_hz: float = 10.0
+    speak: bool = False
     context: int = 2
     curve_points: int = 600
 

@@ -7,6 +7,7 @@ from nodes.viewer.compose import Composer
 from nodes.viewer.config import ViewerConfig
 from nodes.viewer.keys import Request, key_to_request
 from nodes.viewer.sinks import SinkError, WindowSink, open_sinks
+from nodes.viewer.speaking import Speaker, voice, words
 from nodes.viewer.state import ViewState
 from protocol import messages as m
 from protocol.errors import ControlError
@@ -27,6 +28,7 @@ class ViewerNode(Node):
             raise NodeError(str(error)) from None
         for note in self.sinks.notes:
             self.log.info("%s", note)
+        self.speaker = Speaker(voice(), self.log) if self.config.speak else None
         self.kinds = nodes
         self._due_s = 0.0
 
@@ -36,7 +38,12 @@ class ViewerNode(Node):
             detail = message.body.detail  # a question only while a person is asked
             self.state.prompt = detail if "?" in detail else ""
 
-    on_robot = on_episode = on_frame = on_action = on_prediction = _take
+    def on_episode(self, message: m.Message) -> None:
+        self._take(message)
+        if self.speaker is not None:
+            self.speaker.say(words(message.body, message.envelope.episode or 0))
+
+    on_robot = on_frame = on_action = on_prediction = _take
     on_metrics = on_status = on_committed = on_alarm = _take
 
     def tick(self) -> float:
@@ -56,6 +63,8 @@ class ViewerNode(Node):
         """The last picture stays."""
         if not hasattr(self, "sinks"):
             return
+        if self.speaker is not None:
+            self.speaker.close()
         self._show(time.monotonic())
         for sink in self.sinks.sinks:
             sink.close()

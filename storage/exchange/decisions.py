@@ -1,9 +1,9 @@
 """Makes of a session that has every video frame one that has the frames at which a decision was made.
 
-The discrete-action logs of a recording say at which frame of its episode each decision was made. A step of
-the new session is a decision: its frame is that frame exactly, its action what was decided, and the next
-step shows what it led to. Stays at the end of an episode are trimmed, the frame they began with is kept as
-the last one's outcome; an episode of stays alone is left out.
+The discrete-action logs of a recording, or the session itself where toddle recorded it, say at which frame of its
+episode each decision was made. A step of the new session is a decision: its frame is that frame exactly, its action
+what was decided, and the next step shows what it led to. Where no end of a sequence is told, stays at the end of an
+episode are trimmed, the frame they began with is kept as the last one's outcome; an episode of stays alone is left out.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,13 +20,14 @@ from protocol.clock import NS_PER_S
 from protocol.messages import ActionSpaceInfo, ActionTaken, Array, CameraInfo, Frame, Message, Metrics, Robot
 from storage.books import Episode
 from storage.errors import EventNotFound, ImportProblem
-from storage.exchange.actionlog import STAY, ActionLog, read_logs
+from storage.exchange.actionlog import EPISODE, STAY, ActionLog, fitting, read_logs
 from storage.exchange.common import ImportReport, Tell, quiet
+from storage.exchange.decided import TARGET, decided
 from storage.exchange.images import resized
 from storage.exchange.imported import check_target
 from storage.exchange.intake import Intake, intake
 from storage.exchange.original_export import SIDE
-from storage.exchange.original_import import NODE, STACKED, TARGET
+from storage.exchange.original_import import NODE, STACKED
 from storage.exchange.steps import marks, robot_of
 from storage.reader import SessionReader
 from storage.views import open_session
@@ -33,48 +35,71 @@ from storage.views import open_session
 KIND = "decisions of a session"
 DURATION_S = 0.5
 """Of an action whose log does not tell it."""
+WHOLE = 0.8
+"""Of its duration a decision has to have had before its episode ended."""
 Stack = Literal["vertical", "horizontal", ""]
 
 
 def import_decisions(
-    session: Path, logs: Path, target: Path, *, cameras: Sequence[str] = (), stack: Stack = "", strict: bool = True, tell: Tell = quiet,
+    session: Path, logs: Path | None, target: Path, *, cameras: Sequence[str] = (), stack: Stack = "", strict: bool = True,
+    tell: Tell = quiet,
 ) -> ImportReport:  # fmt: skip
-    """Make a session at `target` of the decisions that the logs in `logs` tell of the session at `session`.
+    """Make a session at `target` of the decisions that the logs in `logs`, or it itself, tell of the session at `session`.
 
     `cameras` are kept, all without it; with `stack` they become one picture, each camera `SIDE` high and wide.
     A frame that is missing is refused when `strict`, else left out. Raises ImportProblem, SessionExists.
     """
     check_target(target, KIND)
-    found = read_logs(logs)
     with open_session(session) as reader:
-        robot, episodes = robot_of(reader), reader.episodes()
-        if len(found) != len(episodes):
-            raise ImportProblem(
-                f"{logs} has {len(found)} logs with decisions, session {reader.header.name} has {len(episodes)} episodes: "
-                "they are not of one recording"
-            )
+        robot = robot_of(reader)
+        pairs, notes = _by_files(reader, logs) if logs else _by_session(reader)
         names = [one.name for one in robot.cameras]
         if wrong := [name for name in cameras if name not in names]:
             raise ImportProblem(f"session {reader.header.name} has no camera {wrong[0]!r}: it has {', '.join(names)}")
         view = _View(list(cameras) or names, stack)
-        duration_s = found[0].number("action_duration") or DURATION_S
+        first = pairs[0][0]
+        duration_s = first.number("action_duration") or DURATION_S
         source = {
-            "kind": KIND, "path": str(session.resolve()), "action_logs": str(logs.resolve()), "cameras": view.cameras, "stack": stack,
-            "source": reader.header.source,
+            "kind": KIND, "path": str(session.resolve()), "action_logs": str(logs.resolve()) if logs else "", "cameras": view.cameras,
+            "stack": stack, "source": reader.header.source,
         }  # fmt: skip
-        sha = hashlib.sha256(b"".join(log.path.read_bytes() for log in found)).hexdigest()
-        begin_ns = episodes[0].first_t_ns
-        with intake(target, source, run=sha[:12], begin_ns=begin_ns, strict=strict) as taking:
+        sha = hashlib.sha256(msgspec.json.encode([log for log, _ in pairs])).hexdigest()
+        with intake(target, source, run=sha[:12], begin_ns=pairs[0][1].first_t_ns, strict=strict) as taking:
             taking.period_ns = round(duration_s * NS_PER_S)
-            made = _Maker(reader, taking, view, found[0], duration_s)
-            total = sum(len(log.decisions) for log in found)
-            for log, row in zip(found, episodes, strict=True):
+            for line in notes:
+                taking.notes.add(line)
+            made = _Maker(reader, taking, view, first, duration_s)
+            total = sum(len(log.decisions) for log, _ in pairs)
+            for log, row in pairs:
                 made.episode(log, row, tell, total)
-            if made.still:
-                taking.notes.add(f"{made.still} episodes of stays alone are left out")
-            if made.trimmed:
-                taking.notes.add(f"{made.trimmed} stays at the ends of episodes are trimmed")
-            return taking.report(1.0 / duration_s, "the logs")
+            for line in made.told():
+                taking.notes.add(line)
+            return taking.report(1.0 / duration_s, "the logs" if logs else "the session")
+
+
+Pairs = list[tuple[ActionLog, Episode]]
+
+
+def _by_files(reader: SessionReader, logs: Path) -> tuple[Pairs, list[str]]:
+    """Each episode with its log, and what is to be known of that. Raises ImportProblem."""
+    found, episodes = read_logs(logs), reader.episodes()
+    fit = fitting(found, len(episodes)) if found else None
+    if fit is None:
+        raise ImportProblem(
+            f"{logs} has {len(found)} logs with decisions, session {reader.header.name} has {len(episodes)} episodes: "
+            "they are not of one recording"
+        )
+    return list(zip(fit[0], episodes, strict=True)), fit[1]
+
+
+def _by_session(reader: SessionReader) -> tuple[Pairs, list[str]]:
+    """The episodes in which somebody decided. Raises ImportProblem when there is none."""
+    found, episodes = decided(reader), reader.episodes()
+    if not found:
+        raise ImportProblem(f"session {reader.header.name} tells of no decisions: give the folder of its discrete-action logs")
+    without = len(episodes) - len(found)
+    notes = [f"{without} episodes without a decision are left out"] if without else []
+    return [(found[row.episode], row) for row in episodes if row.episode in found], notes
 
 
 class _View:
@@ -96,13 +121,24 @@ class _View:
         return {STACKED: np.concatenate([resized(image, SIDE, SIDE) for image in there.values()], axis=axis)}
 
 
-def _shown(log: ActionLog, row: Episode) -> list[tuple[str, int, int | None]]:
-    """Place for people, video frame and choice of each step; the last one is what the last decision led to, and has no choice."""
-    decided = log.trimmed
+def _shown(log: ActionLog, row: Episode, least: float) -> list[tuple[str, int, int | None]]:
+    """Place for people, video frame and choice of each step; the last one is what the last decision led to, and has no choice.
+
+    A last decision that the episode's end cut short, so that less than `least` frames came after it, is left out.
+    """
+    decided = list(log.trimmed)
     if not decided or row.first_step is None or row.last_step is None:
         return []
-    after = log.decisions[len(decided)].frame_index if len(log.decisions) > len(decided) else row.last_step - row.first_step
-    outcome = (f"{log.path} after the last decision", max(after, decided[-1].frame_index + 1), None)
+    end = row.last_step - row.first_step
+    if len(log.decisions) > len(decided):
+        end = log.decisions[len(decided)].frame_index
+    elif log.end_frame is not None:
+        end = log.end_frame
+    elif 0 <= end - decided[-1].frame_index < least:
+        end = decided.pop().frame_index
+    if not decided:
+        return []
+    outcome = (f"{log.where} after the last decision", max(end, decided[-1].frame_index + 1), None)
     return [*((one.where, one.frame_index, one.choice) for one in decided), outcome]
 
 
@@ -135,8 +171,8 @@ class _Maker:
     """Writes one episode after the other."""
 
     def __init__(self, reader: SessionReader, taking: Intake, view: _View, log: ActionLog, duration_s: float) -> None:
-        self.still = 0
-        self.trimmed = 0
+        self._still = self._trimmed = self._short = 0
+        self._least = WHOLE * duration_s * robot_of(reader).rate_hz
         self._reader = reader
         self._taking = taking
         self._view = view
@@ -145,11 +181,21 @@ class _Maker:
         self._done = 0
         self._marks = marks(reader)
 
+    def told(self) -> list[str]:
+        """What is left out."""
+        counts = {
+            "episodes of stays alone are left out": self._still,
+            "stays at the ends of episodes are trimmed": self._trimmed,
+            "decisions that the end of their episode cut short are left out": self._short,
+        }
+        return [f"{count} {what}" for what, count in counts.items() if count]
+
     def episode(self, log: ActionLog, row: Episode, tell: Tell, total: int) -> None:
         """The decisions of one log, of the episode `row`."""
-        shown = _shown(log, row)
-        self.trimmed += len(log.decisions) - len(log.trimmed)
-        self.still += not shown
+        shown = _shown(log, row, self._least)
+        self._trimmed += len(log.decisions) - len(log.trimmed)
+        self._still += not log.trimmed
+        self._short += len(log.trimmed) - max(len(shown) - 1, 0)
         begun, t_ns, last = False, 0, 0
         for step, (where, index, choice) in enumerate(shown):
             tell(min(self._done, total), total)
@@ -187,7 +233,7 @@ class _Maker:
 
     def _robot(self, images: dict[str, NDArray[np.uint8]]) -> Robot:
         told = robot_of(self._reader)
-        header = {key: value for key, value in self._log.header.items() if key not in ("type", TARGET, "episode_index")}
+        header = {key: value for key, value in self._log.header.items() if key not in ("type", TARGET, EPISODE)}
         return Robot(
             robot=NODE, driver=told.driver, params={**header, "cameras": self._view.cameras, "stack_mode": self._view.stack or "single"},
             cameras=[CameraInfo(name=name, height=image.shape[0], width=image.shape[1]) for name, image in images.items()],

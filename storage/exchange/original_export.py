@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from protocol.messages import Action, Metrics, Robot
 from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, LeftOut, Notes, Tell, appearing, quiet
+from storage.exchange.decided import TARGET
 from storage.exchange.images import resized, write_jpeg
 from storage.exchange.original import META, OWN, OwnFolder, OwnSeen, OwnTaken
-from storage.exchange.original_import import TARGET
 from storage.exchange.steps import MarkRow, Step, bad_action, marks, not_exported, robot_of, steps
 from storage.reader import SessionReader
 from storage.views import open_session

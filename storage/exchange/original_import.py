@@ -20,6 +20,7 @@ from protocol.messages import Action, ActionSpaceInfo, ActionTaken, Array, Camer
 from storage.errors import ImportProblem
 from storage.exchange.actionlog import ActionLog, read_logs
 from storage.exchange.common import ImportReport, LeftOut, Notes, Skipped, Tell, checked_fps, nothing, quiet
+from storage.exchange.decided import TARGET
 from storage.exchange.images import missing_image, read_image
 from storage.exchange.imported import check_target
 from storage.exchange.intake import Intake, intake
@@ -29,8 +30,6 @@ from storage.exchange.steps import MarkRow
 
 KIND = "original session folders"
 NODE, CAMERA, STACKED = "robot", "front", "stacked"
-TARGET = "secondary_target"
-"""Where the second joint stood in an episode: a number of the episode's first step, as `metrics`."""
 MANY_CHOICES = 64
 """Actions of no more kinds than this are taken for choices where nothing says which there are."""
 NOT_PARAMS = (

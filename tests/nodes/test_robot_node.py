@@ -144,6 +144,48 @@ def test_a_restarted_robot_goes_on_counting_episodes(robot: Any) -> None:
     assert again.bus.places("episode") == [("start", 1, 0)]
 
 
+def test_a_run_ends_after_so_many_episodes_that_were_not_discarded(robot: Any) -> None:
+    made = robot(episode_steps=2, episodes=3)
+    made.tick()
+    made.do_mark({"mark": "discard"})
+    made.tick()
+    made.do_mark({"mark": "success"})
+    made.do_reset({})  # the next one, now
+    made.close()  # interrupted in the fourth: it does not count
+    again = robot(episode_steps=2, episodes=3)
+    while again.phase != "ended":
+        again.tick()
+    marks = [(mark, episode) for one in (made, again) for mark, episode, _ in one.bus.places("episode")]
+    assert marks == [
+        ("start", 0), ("discard", 0), ("end", 0), ("start", 1), ("success", 1), ("end", 1), ("start", 2), ("reset", 2), ("end", 2),
+        ("start", 3), ("end", 3), ("start", 4), ("end", 4),
+    ]  # fmt: skip
+    enough = robot(episode_steps=2, episodes=3)
+    assert enough.phase == "ended" and enough.bus.places("episode", "frame") == []
+
+
+def test_between_episodes_a_person_has_time_to_judge_the_one_before_and_to_go_on(robot: Any) -> None:
+    made = robot(episode_steps=1, episodes=2, between_s=3600.0)
+    while made.phase != "between":
+        made.tick()
+    assert made.tick() > 3000
+    made.do_mark({"mark": "discard"})
+    made.do_mark({"mark": "failure"})
+    made.do_pause({})
+    made.do_reset({})
+    assert made.tick() == MAX_WAIT_S
+    made.do_resume({})
+    while (made.phase, made.progress.episode) != ("between", 1):
+        made.tick()
+    assert made.episodes.kept == 1
+    made.do_reset({})
+    while made.phase != "ended":
+        made.tick()
+    assert [(mark, episode) for mark, episode, _ in made.bus.places("episode")] == [
+        ("start", 0), ("end", 0), ("discard", 0), ("failure", 0), ("start", 1), ("end", 1), ("start", 2), ("end", 2),
+    ]  # fmt: skip
+
+
 def test_a_robot_goes_on_when_its_place_cannot_be_written(robot: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "place-node").mkdir()
     made = robot(episode_steps=1)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from nodes.predictor.history import History
-from nodes.predictor.selectors import SEQUENCES, EndOfActions, SelectorError, make_selector
+from nodes.predictor.selectors import SEQUENCES, EndOfActions, Seen, SelectorError, make_selector
 from protocol.messages import Action, ActionSpaceInfo
 
 STAY, MOVE = {"action": 0.0}, {"action": 1.0}
 DISCRETE = ActionSpaceInfo(names=["action"], choices=[STAY, MOVE])
+SEEN = Seen(0, 0, None)
 BOX = ActionSpaceInfo(names=["pan", "tilt"], low=[-1.0, 0.0], high=[1.0, 5.0])
 
 
@@ -22,7 +23,7 @@ def selector(name: str, space: ActionSpaceInfo = DISCRETE, seed: int = 0, otherw
 
 
 def first(made: Any, count: int) -> list[int]:
-    return [int(made.select()["action"]) for _ in range(count)]
+    return [int(made.select(SEEN)["action"]) for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -42,18 +43,18 @@ def test_a_sequence_plays_on_or_once() -> None:
     once = selector("sequence", sequence=[1, 0], once=True)
     assert first(once, 2) == [1, 0]
     with pytest.raises(EndOfActions):
-        once.select()
+        once.select(SEEN)
 
 
 def test_constant() -> None:
     assert first(selector("constant", index=1), 3) == [1, 1, 1]
     assert first(selector("constant", action={"action": 1}), 2) == [1, 1]
-    assert selector("constant", BOX, action={"pan": 1, "tilt": 0}).select() == {"pan": 1.0, "tilt": 0.0}
+    assert selector("constant", BOX, action={"pan": 1, "tilt": 0}).select(SEEN) == {"pan": 1.0, "tilt": 0.0}
 
 
 def test_random_holds_for_durations_between_both_ends_included() -> None:
     made = selector("random", seed=3, min_steps=2, max_steps=4)
-    actions = [int(made.select()["action"]) for _ in range(3000)]
+    actions = [int(made.select(SEEN)["action"]) for _ in range(3000)]
     random, expected = np.random.RandomState(3), []
     while len(expected) < 3000:
         duration = random.randint(2, 5)
@@ -71,7 +72,7 @@ def test_random_is_the_same_for_the_same_seed_and_new_for_another() -> None:
 
 def test_random_in_a_box_stays_inside() -> None:
     made = selector("random", BOX)
-    drawn = [made.select() for _ in range(200)]
+    drawn = [made.select(SEEN) for _ in range(200)]
     assert all(-1 <= one["pan"] <= 1 and 0 <= one["tilt"] <= 5 for one in drawn)
     assert len({one["pan"] for one in drawn}) == 200
 
@@ -80,18 +81,18 @@ def test_recorded_plays_to_its_end() -> None:
     made = selector("recorded", session="x")
     assert first(made, 2) == [1, 0]
     with pytest.raises(EndOfActions, match="have been played"):
-        made.select()
+        made.select(SEEN)
 
 
 def test_a_person_decides_or_something_else_is_done_meanwhile() -> None:
-    assert selector("person").select() is None
-    assert selector("person", otherwise=STAY).select() == STAY
+    assert selector("person").select(SEEN) is None
+    assert selector("person", otherwise=STAY).select(SEEN) == STAY
 
 
 def test_what_is_chosen_may_be_changed_by_who_takes_it() -> None:
     for made in (selector("constant", index=0), selector("sequence", sequence=[0]), selector("random"), selector("person", otherwise=STAY)):
-        made.select()["action"] = 9.0
-        assert made.select()["action"] != 9.0
+        made.select(SEEN)["action"] = 9.0
+        assert made.select(SEEN)["action"] != 9.0
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import msgspec
 from protocol.messages import Metrics
 from storage.errors import ExportProblem
 from storage.exchange.common import ExportReport, LeftOut, Notes, Skipped, Tell, appearing, quiet
+from storage.exchange.decided import FOLDER, decided, write_logs
 from storage.exchange.lerobot.encoding import Encoding
 from storage.exchange.lerobot.features import Features
 from storage.exchange.lerobot.installed import first_line, lerobot_module
@@ -55,6 +56,8 @@ def export_lerobot(
                 exporter.write(dataset, features, tell, encoding)
             shutil.rmtree(part / "images", ignore_errors=True)  # where its writer kept frames for the encoder
             write_own(part, exporter.own)
+            if logs := write_logs(part, decided(reader), exporter.own.episodes):
+                notes.add(f"{FOLDER} has the decisions of {logs} episodes")
         kinds = ["robot", "frame", "action", "episode", *(["metrics"] if features.extras else []), *(["log"] if exporter.tasks else [])]
         for line in not_exported(reader, *(f"{kind}/{exporter.robot.robot}" for kind in kinds)):
             notes.add(line)

@@ -64,8 +64,9 @@ def options(plugin: None, emulator: SO101Emulator) -> dict[str, Any]:
 
 
 @pytest.fixture
-def so101(options: dict[str, Any]) -> Iterator[Callable[..., SO101]]:
+def so101(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SO101]]:
     """The emulated arm with further options; let go of at the end."""
+    monkeypatch.setattr("nodes.robot.arm.WALK_PART_S", 0.002)
     made: list[SO101] = []
 
     def make(seed: int = 0, **more: Any) -> SO101:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from emulators.so101 import SO101Emulator
 from storage.reader import SessionReader
 
@@ -21,6 +23,7 @@ def silences(session: Path) -> int:
     return int(values[-1].get("silent", 0)) if values else 0
 
 
+@pytest.mark.slow
 def test_an_arm_stands_when_its_predictor_is_stopped_and_lets_go_when_its_launcher_is_killed(bench: Bench) -> None:
     with SO101Emulator(cameras={"front": "drawn"}, size=(64, 64)) as arm:
         options = {**arm.options(), "action_duration_s": 0.2}

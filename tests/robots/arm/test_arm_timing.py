@@ -12,7 +12,7 @@ from nodes.robot.arm import SO101
 from nodes.robot.arm_moves import between, held, set_points
 from nodes.robot.arm_options import Range, arm_options, read_timing
 from nodes.robot.arm_settling import Settling
-from nodes.robot.arm_timing import duration_s, measure_timing, save_timing
+from nodes.robot.arm_timing import duration_s, measure_timing
 from nodes.robot.interface import RobotError
 from toddle.robot.calibrate import calibrate
 
@@ -61,18 +61,23 @@ def test_a_walk_goes_straight() -> None:
     assert len(poses) == 51 and poses[0]["a.pos"] == 0.0 and poses[25]["a.pos"] == 2.5 and poses[-1] == {"a.pos": 5.0, "b.pos": 10.0}
 
 
-def test_four_moves_are_measured_and_the_arm_is_back(so101: Make, emulator: SO101Emulator, still: Any, tmp_path: Path) -> None:
-    before, told = still(), []
-    arm = so101()
-    timing = measure_timing(arm, "shoulder_pan", 10.0, told.append)
-    assert len(timing.settle_s) == len(told) == 4 and timing.action_duration_s == duration_s(timing.settle_s)
+def test_the_command_measures_four_moves_and_saves_and_the_arm_is_back(
+    options: dict[str, Any], emulator: SO101Emulator, still: Any, tmp_path: Path
+) -> None:  # fmt: skip
+    before, file = still(), tmp_path / "pan.json"
+    given = [part for name in ("port", "id", "calibration_dir") for part in ("--set", f"{name}={options[name]}")]
+    done = CliRunner().invoke(calibrate, ["so101", *given, "--save", str(file)])
+    assert done.exit_code == 0, done.output
     assert all(abs(at - before[name]) <= 3 for name, at in still().items())
-    save_timing(timing, tmp_path / "pan.json")
-    assert read_timing(tmp_path / "pan.json") == timing
-    given = {**emulator.options(), "timing": str(tmp_path / "pan.json")}
-    assert arm_options("so101", given).duration_s() == timing.action_duration_s
+    timing = read_timing(file)
+    assert len(timing.settle_s) == 4 and timing.action_duration_s == duration_s(timing.settle_s)
+    assert len(done.output.splitlines()) == 6 and f"an action takes {timing.action_duration_s:.2f} s" in done.output
+    assert f"timing={file}" in done.output
+
+    own = {**emulator.options(), "timing": str(file)}
+    assert arm_options("so101", own).duration_s() == timing.action_duration_s
     with pytest.raises(ValueError, match="is of shoulder_pan and delta 10, not of elbow_flex and delta 10"):
-        arm_options("so101", {**given, "joint": "elbow_flex"})
+        arm_options("so101", {**own, "joint": "elbow_flex"})
 
 
 def test_a_servo_that_never_moved_is_a_failure_and_no_number(so101: Make, emulator: SO101Emulator) -> None:
@@ -108,14 +113,6 @@ def test_an_arm_that_was_stopped_meanwhile_stays_where_it_is(so101: Make) -> Non
     with pytest.raises(RobotError, match="the arm was stopped"):
         measure_timing(arm, "shoulder_pan", 10.0, lambda _: arm.stop())
     assert arm.positions()["shoulder_pan.pos"] == pytest.approx(10.0, abs=0.5)
-
-
-def test_the_command_measures_and_saves(options: dict[str, Any], tmp_path: Path) -> None:
-    given = [part for name in ("port", "id", "calibration_dir") for part in ("--set", f"{name}={options[name]}")]
-    done = CliRunner().invoke(calibrate, ["so101", *given, "--set", "cameras={}", "--save", str(tmp_path / "pan.json")])
-    assert done.exit_code == 0, done.output
-    timing = read_timing(tmp_path / "pan.json")
-    assert f"an action takes {timing.action_duration_s:.2f} s" in done.output and f"timing={tmp_path / 'pan.json'}" in done.output
 
 
 @pytest.mark.parametrize(
