@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import bus, codecs, exchange, learning, memory, overhead, read, recorder, replay, write
+from bench import bus, codecs, exchange, jetbot, learning, memory, overhead, read, recorder, replay, write
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -104,6 +104,13 @@ def read_command(quick: bool) -> None:
     sys.exit(0 if read.bench(learning.recordings(), click.echo, RESULTS, 3 if quick else 7, 128 if quick else 400) else 1)
 
 
+@cli.command("jetbot")
+@click.option("--quick", is_flag=True, help="A tenth of it.")
+def jetbot_command(quick: bool) -> None:
+    """A JetBot over loopback: from an action to its picture; motors that stop when the link fails."""
+    sys.exit(0 if jetbot.bench(click.echo, RESULTS, *((20, 10) if quick else (200, 100))) else 1)
+
+
 @cli.command("exchange")
 @click.option("--quick", is_flag=True, help="One turn, and a shorter long dataset.")
 def exchange_command(quick: bool) -> None:
@@ -114,7 +121,7 @@ def exchange_command(quick: bool) -> None:
 
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
-    exchange_command, codecs_command, learning_command,
+    exchange_command, jetbot_command, codecs_command, learning_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

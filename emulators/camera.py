@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import av
 import cv2
 import numpy as np
 import zmq
@@ -63,39 +64,40 @@ class Video:
         if not path.is_file():
             raise EmulatorError(f"{path} is not there: give a video file, or 'drawn' for a picture of the arm")
         self._path = path
-        self._video = cv2.VideoCapture(str(path))
-        first = self._next()
-        if first is None:
-            self._video.release()
-            raise EmulatorError(
-                f"OpenCV cannot read {path}: try another format, such as H.264 in MP4 (ffmpeg -i {path.name} -c:v libx264 new.mp4)"
-            )
-        self.size = first.shape[1], first.shape[0]
-        said = self._video.get(cv2.CAP_PROP_FPS)
+        try:
+            self._video = av.open(path)
+            self._stream = self._video.streams.video[0]
+            self._stream.codec_context.thread_count = 1
+            self._pictures = self._video.decode(self._stream)
+            first = next(self._pictures)
+        except (av.FFmpegError, IndexError, StopIteration):
+            raise EmulatorError(f"{path} is not a video that FFmpeg reads: give another, or 'drawn' for a picture of the arm") from None
+        said = float(self._stream.average_rate or 0)
         self.fps = said if 0 < said <= FASTEST_FPS else USUAL_FPS
-        self._shown = first
+        self.size = first.width, first.height
+        self._shown = first.to_ndarray(format="rgb24")
         self._rewind()
 
     def picture(self, frame: int) -> np.ndarray:
-        seen = self._next()
-        if seen is None:
-            self._rewind()
-            seen = self._next()
-        if seen is None:
-            logging.warning("%s can no longer be read: its camera shows the last picture", self._path)
-        else:
-            self._shown = seen
-        return cv2.cvtColor(self._shown, cv2.COLOR_BGR2RGB)
+        try:
+            self._shown = self._next()
+        except (av.FFmpegError, StopIteration) as error:
+            logging.warning("%s can no longer be read (%s): its camera shows the last picture", self._path, error)
+        return self._shown
 
     def close(self) -> None:
-        self._video.release()
+        self._video.close()
+
+    def _next(self) -> np.ndarray:
+        seen = next(self._pictures, None)
+        if seen is None:
+            self._rewind()
+            seen = next(self._pictures)
+        return seen.to_ndarray(format="rgb24", width=self.size[0], height=self.size[1])
 
     def _rewind(self) -> None:
-        self._video.set(cv2.CAP_PROP_POS_FRAMES, 0)
-
-    def _next(self) -> np.ndarray | None:
-        done, seen = self._video.read()
-        return seen if done else None
+        self._video.seek(0)
+        self._pictures = self._video.decode(self._stream)
 
 
 class CameraServer:

@@ -62,7 +62,7 @@ class SO101Emulator:
             self._plug()
             self._cameras = {}
             for at, (camera, source) in enumerate((cameras or {}).items()):
-                from emulators.camera import CameraServer, Drawn, Video  # OpenCV: only for who has cameras
+                from emulators.camera import CameraServer, Drawn, Video  # OpenCV and PyAV: only for who has cameras
 
                 lowest = {joint.name: joint.low for joint in JOINTS}
                 found = Drawn(camera, seed, size, fps, self.positions, lowest) if source == DRAWN else Video(Path(source))
@@ -171,13 +171,16 @@ class SO101Emulator:
             self._port = None
 
     def _take_folder(self, stack: ExitStack) -> None:
-        """Make what is in it; EmulatorError when that cannot be, or another emulator is there."""
+        """Make what is in it; EmulatorError when that cannot be, or another emulator or another arm's calibration is there."""
+        file, text = self.calibration_dir / f"{self.id}.json", json.dumps(self.calibration(), indent=4)
         try:
             self.calibration_dir.mkdir(parents=True, exist_ok=True)
             held = os.open(self.folder, os.O_RDONLY)
             stack.callback(os.close, held)
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self.calibration_dir / f"{self.id}.json").write_text(json.dumps(self.calibration(), indent=4))
+            if file.exists() and file.read_text() != text:
+                raise EmulatorError(f"{file} is of another arm, or was changed: give another folder or id, or remove it")
+            file.write_text(text)
         except BlockingIOError:
             raise EmulatorError(f"another emulator runs in {self.folder}: end it, or give another folder") from None
         except OSError as error:

@@ -42,7 +42,7 @@ class Parser:
     def feed(self, data: bytes) -> list[Instruction]:
         """The instructions that are complete with these bytes."""
         self._bytes += data
-        found = []
+        found: list[Instruction] = []
         while (start := self._bytes.find(HEADER)) >= 0:
             del self._bytes[:start]
             if len(self._bytes) < 4:

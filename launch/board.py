@@ -36,12 +36,13 @@ class NodeView:
 
     `trouble` is the launcher's word for what is wrong with it now, `troubles` counts them: `starting` for
     too long, `hung` (its heart beats, its loop does not come round), `silent` (no heartbeat at all).
-    `live_s` is when this process was set up.
+    `live_s` is when this process was set up. `away` is the host whose launcher runs it, where that is another.
     """
 
     name: str
     kind: str
     required: bool
+    away: str = ""
     state: str = "waiting"
     status: Status | None = None
     run: str = ""
@@ -146,7 +147,10 @@ class Board:
     """All nodes, and what the run has reached."""
 
     def __init__(self, graph: Graph) -> None:
-        self.nodes = {name: NodeView(name, node.kind, node.required) for name, node in graph.nodes.items()}
+        self.nodes = {
+            name: NodeView(name, node.kind, node.required, node.host if node.host != graph.host else "")
+            for name, node in graph.nodes.items()
+        }
         self.time_limit_s = graph.time_limit_s
         self.phase = "starting"
         self.started_s: float | None = None
@@ -156,6 +160,16 @@ class Board:
         self.disk_use: DiskUse | None = None
         self.scores_at: dict[int, dict[str, float]] = {}
         self._samples: list[tuple[float, float]] = []
+
+    @property
+    def here(self) -> list[NodeView]:
+        """The nodes of this host."""
+        return [view for view in self.nodes.values() if not view.away]
+
+    @property
+    def recorded_on(self) -> str:
+        """The host that records, where that is another."""
+        return next((view.away for view in self.of_kind("recorder")), "")
 
     def of_kind(self, kind: str) -> list[NodeView]:
         return [view for view in self.nodes.values() if view.kind == kind]
@@ -178,6 +192,9 @@ class Board:
             return None
         body = message.body
         if isinstance(body, Status):
+            if view.away and view.run not in ("", message.envelope.run) and message.envelope.run not in view.dead_runs:
+                view.new_process()  # its launcher has started it again
+                view.restarts += 1
             view.take_status(message, now_s)
         elif isinstance(body, Metrics):
             self._take_metrics(view, body.values, now_s)

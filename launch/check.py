@@ -16,12 +16,17 @@ LAUNCHER = "launcher"
 NAME = re.compile(r"^[a-z][a-z0-9_-]{0,31}$")
 
 
+def launcher_of(host: str) -> str:
+    """The name of a host's launcher on the bus; of the only one where a file names no hosts."""
+    return f"{LAUNCHER}-{host}" if host else LAUNCHER
+
+
 def check(launch: Launch, kinds: Kinds) -> dict[str, msgspec.Struct | dict[str, Any]]:
     """Each node's validated config (plain params where the kind has no config struct)."""
     nodes = launch.spec.nodes
     for name, node in nodes.items():
         key = ("nodes", name)
-        if not NAME.match(name) or name == LAUNCHER:
+        if not NAME.match(name) or name == LAUNCHER or name in map(launcher_of, launch.spec.hosts):
             raise launch.error(key, f"'{name}' cannot name a node: lower case letters, digits, - and _")
         if node.kind not in NODE_KINDS:
             text = f"unknown kind '{node.kind}' of node {name}{nearest(node.kind, NODE_KINDS)}"
@@ -32,7 +37,24 @@ def check(launch: Launch, kinds: Kinds) -> dict[str, msgspec.Struct | dict[str, 
         for index, other in enumerate(node.inputs):
             _flows(launch, name, other, index)
     start_order(launch)
+    _hosts(launch)
     return {name: _config(launch, name, kinds.get(node.kind)) for name, node in nodes.items()}
+
+
+def _hosts(launch: Launch) -> None:
+    """Every node has a host, every host a node."""
+    nodes, hosts = launch.spec.nodes, launch.spec.hosts
+    for name, node in nodes.items():
+        if node.host and not hosts:
+            raise launch.error(("nodes", name, "host"), f"node {name} names a host, and the file has no `hosts: {{{node.host}: ADDRESS}}`")
+        if node.host not in hosts and hosts:
+            key = ("nodes", name, "host") if node.host else ("nodes", name)
+            raise launch.error(key, f"node {name} must name its host: {' or '.join(hosts)}{nearest(node.host, hosts) if node.host else ''}")
+    for name in hosts:
+        if not NAME.match(name):
+            raise launch.error(("hosts", name), f"'{name}' cannot name a host: lower case letters, digits, - and _")
+        if all(node.host != name for node in nodes.values()):
+            raise launch.error(("hosts", name), f"host '{name}' has no node; give one `host: {name}`")
 
 
 def _known(launch: Launch, name: str, field: str, others: Iterable[str]) -> None:

@@ -27,6 +27,8 @@ def describe(graph: Graph, ends: Mapping[str, Endpoints], run_dir: str, estimate
     lines.append("stop order  " + " -> ".join(" + ".join(tier) for tier in graph.stop_tiers))
     if graph.off:
         lines.append("switched off by 'if': " + ", ".join(graph.off))
+    if graph.hosts:
+        lines.append("hosts " + ", ".join(f"{name} {address}" for name, address in graph.hosts.items()) + f"; this is {graph.host}")
     for name in graph.nodes:
         lines += ["", *_node(graph, name, ends[name], estimates)]
     lines += ["", *_disk(graph, estimates, room)]
@@ -37,7 +39,8 @@ def _node(graph: Graph, name: str, ends: Endpoints, estimates: Mapping[str, Esti
     node = graph.nodes[name]
     need = "required" if node.required else "optional"
     after = f", after {', '.join(node.after)}" if node.after else ""
-    yield f"{name} ({node.kind}, {need}{after}, restart {_restart(node.restarts)})"
+    where = f", on {node.host}" if node.host else ""
+    yield f"{name} ({node.kind}{where}, {need}{after}, restart {_restart(node.restarts)})"
     for edge in graph.hears(name):
         lanes: dict[str, list[str]] = {}
         for topic, lane in edge.lanes.items():

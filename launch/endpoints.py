@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from launch.check import LAUNCHER
+from launch.check import LAUNCHER, launcher_of
 from launch.errors import LaunchError
 from launch.loader import Launch
 from protocol.ports import TAKEN, free_ports, hold
@@ -22,14 +22,16 @@ MAX_IPC_PATH = 107
 
 
 def assign(launch: Launch, folder: Path | None) -> dict[str, Endpoints]:
-    """Endpoints of every node and of the launcher; `folder` for ipc, None for tcp."""
+    """Endpoints of every node and of the launchers; `folder` for ipc, None for tcp."""
+    if launch.spec.hosts:
+        return _spread(launch)
     names = [*launch.spec.nodes, LAUNCHER]
     return _tcp(launch, names) if folder is None else _ipc(folder, names)
 
 
 def wants_tcp(launch: Launch) -> bool:
     """Whether the graph talks over tcp: as the file says, or where ipc is missing."""
-    return launch.spec.transport == "tcp" or sys.platform == "win32"
+    return launch.spec.transport == "tcp" or bool(launch.spec.hosts) or sys.platform == "win32"
 
 
 def private_folder(name: str = "") -> Path:
@@ -94,24 +96,38 @@ def _ipc(folder: Path, names: Iterable[str]) -> dict[str, Endpoints]:
 
 
 def _tcp(launch: Launch, names: list[str]) -> dict[str, Endpoints]:
-    host = launch.spec.host
-    ports = _ports(launch, 3 * len(names))
-    shown = f"[{host}]" if ":" in host else host
-    return {name: Endpoints(*(f"tcp://{shown}:{ports[3 * index + lane]}" for lane in range(3))) for index, name in enumerate(names)}
-
-
-def _ports(launch: Launch, count: int) -> list[int]:
-    """From `base_port` on, where the file gives one."""
     host, base = launch.spec.host, launch.spec.base_port
-    port = 0
+    count = 3 * len(names)
+    ports = _hold(launch, list(range(base, base + count)), count)
+    return {name: _three(host, ports[3 * index : 3 * index + 3]) for index, name in enumerate(names)}
+
+
+def _spread(launch: Launch) -> dict[str, Endpoints]:
+    """Over several hosts: the same on each of them. The launchers come first: two that disagree about the rest can say so."""
+    spec = launch.spec
+    places = {**{launcher_of(host): host for host in spec.hosts}, **{name: node.host for name, node in spec.nodes.items()}}
+    ports = {name: [spec.base_port + 3 * index + lane for lane in range(3)] for index, name in enumerate(places)}
+    _hold(launch, [port for name, three in ports.items() if spec.hosts[places[name]] == spec.host for port in three], 0)
+    return {name: _three(spec.hosts[place], ports[name]) for name, place in places.items()}
+
+
+def _three(host: str, ports: list[int]) -> Endpoints:
+    shown = f"[{host}]" if ":" in host else host
+    return Endpoints(*(f"tcp://{shown}:{port}" for port in ports))
+
+
+def _hold(launch: Launch, wanted: list[int], count: int) -> list[int]:
+    """The ports that are wanted, each of them free; `count` free ones where the file gives no `base_port`."""
+    host, port = launch.spec.host, 0
     try:
-        if not base:
+        if not launch.spec.base_port:
             return free_ports(count, host)
-        for port in range(base, base + count):
+        for port in wanted:
             hold(host, port).close()
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno not in TAKEN:
-            raise launch.error(("host",), f"host '{host}' is no address of this machine") from None
-        text = f"{f'port {port}' if port else 'every port tried'} on {host} is taken; give another base_port, or 0 for free ports"
+            raise launch.error(("hosts" if launch.spec.hosts else "host",), f"host '{host}' is no address of this machine") from None
+        free = "" if launch.spec.hosts else ", or 0 for free ports"
+        text = f"{f'port {port}' if port else 'every port tried'} on {host} is taken; give another base_port{free}"
         raise launch.error(("base_port",), text) from None
-    return list(range(base, base + count))
+    return wanted

@@ -25,19 +25,19 @@ class Readiness:
     def ready(self, name: str) -> bool:
         """Set up, and heard by all who are declared to hear it and still live."""
         view = self.board.nodes[name]
-        if view.status is None or name not in self.fleet.alive:
+        if view.status is None or view.final or (name not in self.fleet.alive and not view.away):
             return False
         return view.status.state in LIVE or self._waits_for_gone(view)
 
     def may_start(self, name: str) -> bool:
         """Whether everybody it starts after is ready, or will never be."""
-        return all(self.ready(other) or self.board.nodes[other].gone for other in self.graph.nodes[name].after)
+        return all(self.ready(other) or _over(self.board.nodes[other]) for other in self.graph.nodes[name].after)
 
     def step(self, now_s: float) -> bool:
         """Tell go whom it is time to tell, consumers first; whether all have been told for the first time."""
         self._detach(now_s)
         first = self.board.phase == "starting"
-        waiting = [view.name for view in self.board.nodes.values() if not (view.gone or self.ready(view.name))]
+        waiting = [view.name for view in self.board.nodes.values() if not (_over(view) or self.ready(view.name))]
         if first and waiting:
             return False
         told = [self._go(name, now_s) for name in self.graph.go_order] if not first else self._go_all(now_s)
@@ -54,8 +54,10 @@ class Readiness:
 
     def _go(self, name: str, now_s: float) -> bool:
         view = self.board.nodes[name]
-        if view.gone or not self.ready(name) or view.status is None:
+        if _over(view) or not self.ready(name) or view.status is None:
             return True
+        if view.away:  # its own launcher tells it
+            return view.status.state not in ("ready", "starting")
         run, told_s = self._told.get(name, ("", 0.0))
         if view.status.state not in ("ready", "starting") or (run == view.run and now_s - told_s < AGAIN_S):
             return True
@@ -64,20 +66,22 @@ class Readiness:
         self._told[name] = (view.run, now_s)
         return True
 
-    def _gone(self) -> set[str]:
-        return {view.name for view in self.board.nodes.values() if view.gone}
-
     def _waits_for_gone(self, view: NodeView) -> bool:
         missing = set(view.status.missing) if view.status else set()
-        return bool(missing) and missing <= self._gone()
+        return bool(missing) and missing <= {other.name for other in self.board.nodes.values() if _over(other)}
 
     def _detach(self, now_s: float) -> None:
         """Nobody keeps messages for a node that is gone for good."""
-        for gone in self._gone():
+        for gone in [view.name for view in self.board.here if view.gone]:
             for source in self.graph.nodes[gone].inputs:
                 view = self.board.nodes[source]
-                if source not in self.fleet.alive or view.status is None or gone not in view.status.missing:
+                if not (source in self.fleet.alive or view.away) or view.status is None or gone not in view.status.missing:
                     continue
                 if now_s >= self._detach_s.get((view.run, gone), 0.0):
                     done = self.request(source, "detach", {"name": gone}, True)
                     self._detach_s[view.run, gone] = float("inf") if done else now_s + DETACH_EVERY_S
+
+
+def _over(view: NodeView) -> bool:
+    """Whether nobody waits for it any more; of a node that another host starts its last word says so."""
+    return view.gone or (bool(view.away) and not view.required and view.final)

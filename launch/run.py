@@ -19,8 +19,8 @@ from launch.dryrun import Estimate, Room, describe
 from launch.errors import LaunchError
 from launch.fleet import Argv, Fleet
 from launch.graph import Graph, resolve, table, wirings
+from launch.identity import at_host, host_keys, identity
 from launch.identity import describe as describe_key
-from launch.identity import identity
 from launch.loader import Launch, load
 from launch.scraping import Scraping
 from launch.screen import clean, open_screen
@@ -45,6 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: bool = False
     tcp: bool = False
     host: str = ""
+    on: str = ""
     key: str = ""
     time_limit_s: float | None = None
     command: Sequence[str] = ()
@@ -68,6 +69,7 @@ class Plan(msgspec.Struct, frozen=True):
     name: str
     folder: Path
     key: KeyPair | None = None
+    host_keys: dict[str, str] = {}
 
 
 def plan(options: Options, hooks: Hooks) -> Plan:
@@ -76,11 +78,12 @@ def plan(options: Options, hooks: Hooks) -> Plan:
     name = options.name or rundir.default_name(options.file, folder)
     given = {"run": name, "run_dir": str((folder / name).absolute())}
     launch = load(options.file, options.sets, given)
-    launch = _over_tcp(launch, options)
-    graph = resolve(launch, hooks.kinds)
+    launch = _over_tcp(at_host(launch, options.on, options.key), options)
+    graph = resolve(launch, hooks.kinds, options.on)
     if options.time_limit_s is not None:
         graph = msgspec.structs.replace(graph, time_limit_s=options.time_limit_s)
-    return Plan(launch, graph, name, folder, identity(launch) if endpoints.wants_tcp(launch) else None)
+    key = identity(launch) if endpoints.wants_tcp(launch) else None
+    return Plan(launch, graph, name, folder, key, host_keys(launch, options.on, key))
 
 
 def _over_tcp(launch: Launch, options: Options) -> Launch:
@@ -88,6 +91,8 @@ def _over_tcp(launch: Launch, options: Options) -> Launch:
     if not (options.tcp or options.host or options.key):
         return launch
     spec = launch.spec
+    if spec.hosts and options.host:
+        raise launch.error(("hosts",), "--host does not go with 'hosts', which give the addresses; say which host this is with --on NAME")
     changed = msgspec.structs.replace(spec, transport="tcp", host=options.host or spec.host, key=options.key or spec.key)
     return msgspec.structs.replace(launch, spec=changed)
 
@@ -116,7 +121,7 @@ def run(options: Options, hooks: Hooks, console: Console) -> int:
 
 def _run_in(path: Path, made: Plan, ends: dict[str, Endpoints], options: Options, hooks: Hooks, console: Console) -> int:
     graph = made.graph
-    wiring = wirings(graph, ends, made.name, path, made.key)
+    wiring = wirings(graph, ends, made.name, path, made.key, made.host_keys)
     versions = rundir.write(path, graph, wiring, table(graph, wiring, os.getpid()), options.command)
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     board = Board(graph)
@@ -163,7 +168,10 @@ def _own_name() -> str:
 
 
 def _farewell(console: Console, summary: Summary, end: End, board: Board, path: Path) -> None:
-    text = tell(summary, end.why, board.committed, rundir.shown(path), board.metrics_of("robot"), _own_name())
+    committed = board.committed
+    if committed is not None and board.recorded_on:
+        committed = msgspec.structs.replace(committed, path=f"{committed.path} on {board.recorded_on}")
+    text = tell(summary, end.why, committed, rundir.shown(path), board.metrics_of("robot"), _own_name())
     with suppress(OSError):
         console.print()
         console.print("\n".join(map(clean, text.splitlines())), markup=False, highlight=False, soft_wrap=True)

@@ -134,7 +134,9 @@ def resolved_file(graph: Graph) -> dict[str, Any]:
         plain = msgspec.to_builtins(node)
         plain.pop("if", None)
         nodes[name] = {**plain, "params": msgspec.to_builtins(graph.configs[name])}
-    top = {"description": graph.description, "seed": graph.seed, "time_limit_s": graph.time_limit_s}
+    top: dict[str, Any] = {"description": graph.description, "seed": graph.seed, "time_limit_s": graph.time_limit_s}
+    if graph.hosts:
+        top |= {"hosts": graph.hosts, "base_port": graph.base_port}
     return {**top, "nodes": nodes}
 
 

@@ -38,10 +38,11 @@ class NodeSpec(_Part, frozen=True, kw_only=True):
     `on_full`: a node whose subscribers cannot keep up waits (`block`) or drops and counts (`count`);
     null is what suits it: a real robot counts, everybody else waits. `start_s`: how long it may take to
     be set up. `hang_s`: how long it may be without progress, or unheard, before it is ended and starts
-    again by its rule; null is what suits its kind. 0: for ever.
+    again by its rule; null is what suits its kind. 0: for ever. `host`: on which of the file's `hosts`.
     """
 
     kind: str
+    host: str = ""
     inputs: list[str] = []
     params: dict[str, Any] = {}
     env: dict[str, str | int | float | bool] = {}
@@ -69,6 +70,9 @@ class LaunchFile(_Part, frozen=True, kw_only=True):
     takes the args and nodes of other files first. With `transport: tcp` each node takes three ports of
     `host`, an address of this machine, from `base_port` on (0: free ones). `key` names the identity
     (`toddle keys`) that guards them; a host that other machines can reach must have one.
+
+    `hosts` maps names to addresses: then each node names its `host`, the ports count from `base_port` over all
+    nodes, and every host starts its own nodes with the same file and `--on NAME`. Each has the key of its name.
     """
 
     description: str = ""
@@ -82,3 +86,4 @@ class LaunchFile(_Part, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     base_port: Annotated[int, msgspec.Meta(ge=0, le=65_000)] = 0
     key: str = ""
+    hosts: dict[str, str] = {}

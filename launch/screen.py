@@ -115,14 +115,14 @@ def picture(board: Board, now_s: float, keys: bool) -> Group:
 def _row(view: NodeView, now_s: float) -> Iterator[Text]:
     rests = view.state in _AT_REST
     age = None if rests else view.age_s(now_s)
-    yield Text(view.name)
+    yield Text(f"{view.name} on {view.away}" if view.away else view.name)
     yield Text(view.word, style=_COLOURS.get(view.word, ""))
     yield Text("" if rests or view.rate_hz is None else f"{view.rate_hz:.1f}")
     yield Text("" if age is None else f"{age:.1f}", style="red" if age is not None and age > 5 else "")
     yield Text(f"{view.skipped:,}")
     yield Text(f"{view.lost:,}", style="bold red" if view.lost else "")
-    yield Text("" if rests else f"{view.cpu:.0f}")
-    yield Text("" if rests else f"{view.memory_mb:.0f}")
+    yield Text("" if rests or view.away else f"{view.cpu:.0f}")
+    yield Text("" if rests or view.away else f"{view.memory_mb:.0f}")
 
 
 def progress(board: Board, now_s: float) -> str:

@@ -52,20 +52,28 @@ class Stopper:
     forced: list[str] = field(default_factory=list)
     terminated: set[str] = field(default_factory=set)
     _tier: int = 0
+    _begun_s: float | None = None
     _stops: dict[str, _Stop] = field(default_factory=dict)
 
     def step(self, now_s: float) -> bool:
         """One look at everybody; whether all processes are gone."""
         alive = self.fleet.alive
-        while self._tier < len(self.tiers) and not self._waits(self.tiers[self._tier], alive):
+        self._begun_s = now_s if self._begun_s is None else self._begun_s
+        while self._tier < len(self.tiers) and not self._waits(self.tiers[self._tier], alive, now_s):
             self._tier += 1
         asked = [name for tier in self.tiers[: self._tier + 1] for name in tier if name in alive]
         for name in asked:
             self._press(name, self._stops.setdefault(name, _Stop(now_s)), now_s)
         return not alive
 
-    def _waits(self, tier: Sequence[str], alive: Sequence[str]) -> bool:
-        return any(name in alive and not self.board.nodes[name].final for name in tier)
+    def _waits(self, tier: Sequence[str], alive: Sequence[str], now_s: float) -> bool:
+        return any(not self.board.nodes[name].final and (name in alive or self._elsewhere(name, now_s)) for name in tier)
+
+    def _elsewhere(self, name: str, now_s: float) -> bool:
+        """Whether another host is about to stop it: it was heard a moment ago, and not for too long."""
+        view = self.board.nodes[name]
+        heard = bool(view.away) and view.seen_s is not None and now_s - view.seen_s <= self.limits.silent_s
+        return heard and now_s - (self._begun_s or now_s) <= self.limits.stop_s
 
     def _press(self, name: str, stop: _Stop, now_s: float) -> None:
         view = self.board.nodes[name]

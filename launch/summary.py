@@ -113,7 +113,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     `seconds` runs from the moment when all nodes were told to go until the stop. `steps` and `episodes`
     are the robot's, `samples` the trainer's, `samples_per_s` is their mean. `topics` maps topic and subscriber to counts. `notes` are
-    things a person should know, such as a node that was killed and whose last messages nobody counted.
+    things a person should know, such as a node that was killed and whose last messages nobody counted. Of a graph over
+    several hosts, `topics`, `gaps`, `tails` and `nodes` are those of the nodes of this one.
     """
 
     name: str
@@ -153,7 +154,7 @@ def summarise(
         topics.setdefault(topic, {})[subscriber] = count
         problems += [problem] if problem else []
     problems += _unsaid(board)
-    lost = bool(problems) or any(EXIT_LOST in view.exit_codes[-1:] for view in board.nodes.values())
+    lost = bool(problems) or any(EXIT_LOST in view.exit_codes[-1:] for view in board.here)
     outcome, code = (end.outcome, end.exit_code)
     if lost and code == EXIT_DONE:
         outcome, code = "lost", EXIT_LOST
@@ -163,10 +164,11 @@ def summarise(
         name=name, started=started, outcome=outcome, exit_code=code, seconds=round(seconds, 3), steps=board.steps,
         episodes=board.episodes, samples=int(trainer.get("samples", 0)),
         samples_per_s=round(board.samples_per_s, 1),
-        session=board.committed.session if board.committed else None, topics=topics, gaps=_gaps(board), tails=_tails(board),
+        session=board.committed.session if board.committed and not board.recorded_on else None,
+        topics=topics, gaps=_gaps(board), tails=_tails(board),
         scores=_scores(trainer),
         scores_at=_marks(board), versions=versions, command=command,
-        nodes={v.name: _node(v) for v in board.nodes.values()}, disk=_disk(board), alarms=_alarms(board),
+        nodes={v.name: _node(v) for v in board.here}, disk=_disk(board), alarms=_alarms(board),
         notes=[
             *problems, *(f"{one} did not stop when asked and was ended" for one in forced),
             *_disk_notes(board), *_unlisted(board), *_troubles(board), *_ends_unknown(board), *_deaths(board),
@@ -176,7 +178,7 @@ def summarise(
 
 def _books(board: Board) -> Iterator[tuple[str, str, Count, str]]:
     """Topic, subscriber, count, and what is wrong with it."""
-    for view in board.nodes.values():
+    for view in board.here:
         missing = _missing(view) if view.restarts else {}
         for topic, said in sorted(view.status.counts.items()) if view.status else ():
             source = board.nodes.get(topic.partition("/")[2])
@@ -227,7 +229,7 @@ def _unsaid(board: Board) -> list[str]:
     """Reliable subscribers that left no last word: what they got is not known."""
     return [
         f"{view.name} ended without its last count: what it received is not known"
-        for view in board.nodes.values()
+        for view in board.here
         if view.required and view.status is not None and not view.final
         and any(count.lane == "reliable" for count in view.status.counts.values())
     ]  # fmt: skip
@@ -261,7 +263,7 @@ def _disk_notes(board: Board) -> Iterator[str]:
 
 def _troubles(board: Board) -> list[str]:
     """Nodes that were alive and did not work."""
-    return [f"{view.name} was {TROUBLES[word]} {count} x" for view in board.nodes.values() for word, count in view.troubles.items()]
+    return [f"{view.name} was {TROUBLES[word]} {count} x" for view in board.here for word, count in view.troubles.items()]
 
 
 def _gaps(board: Board) -> list[GapSeen]:
@@ -270,14 +272,14 @@ def _gaps(board: Board) -> list[GapSeen]:
             subscriber=view.name, topic=gap.topic, run=gap.run, first=gap.first, last=gap.last,
             after=_iso(gap.after_ns), before=_iso(gap.before_ns),
         )
-        for view in board.nodes.values()
+        for view in board.here
         for gap in view.gaps.values()
     ]  # fmt: skip
 
 
 def _unlisted(board: Board) -> Iterator[str]:
     """Heartbeats carry the newest gaps only: whose gaps came faster than that."""
-    for view in board.nodes.values():
+    for view in board.here:
         lost = sum(count.lost for count in view.status.counts.values()) if view.status else 0
         more = lost - sum(_missing(view).values())
         if more > 0:
@@ -287,7 +289,7 @@ def _unlisted(board: Board) -> Iterator[str]:
 def _tails(board: Board) -> list[TailSeen]:
     return [
         TailSeen(subscriber=view.name, topic=tail.topic, run=tail.run, last=tail.last, told=tail.told)
-        for view in board.nodes.values()
+        for view in board.here
         for tail in view.tails.values()
     ]
 
@@ -299,7 +301,7 @@ def _iso(t_ns: int) -> str | None:
 def _ends_unknown(board: Board) -> Iterator[str]:
     """A line per publisher's run that ended without a last word, with the furthest number anybody has."""
     runs: dict[tuple[str, str], dict[str, int]] = {}
-    for view in board.nodes.values():
+    for view in board.here:
         for tail in view.tails.values():
             ends = runs.setdefault((tail.topic.partition("/")[2], tail.run), {})
             ends[tail.topic] = max(tail.last, ends.get(tail.topic, -1))
@@ -311,7 +313,7 @@ def _deaths(board: Board) -> list[str]:
     """Nodes that died before their restart: the end of what they published is unknown."""
     return [
         f"{view.name} was started again {view.restarts} x: what it sent last before it died is not counted"
-        for view in board.nodes.values()
+        for view in board.here
         if view.restarts
     ]
 

@@ -17,15 +17,17 @@ from launch import crash, keys, rundir
 from launch.board import FINISHED, Board, Line, NodeView
 from launch.fleet import Exit, Fleet
 from launch.graph import Graph
+from launch.hosts import Hosts, answer
 from launch.readiness import Readiness
 from launch.stopping import Asks, Limits, Stopper
 from launch.watch import Watch
 from protocol.control import ControlRequest
 from protocol.errors import ControlError
-from protocol.messages import Message
+from protocol.messages import Message, StateName
 
 Outcome = Literal["learned", "time", "ended", "stopped", "lost", "failed"]
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_CONFIG, EXIT_LOST, EXIT_DISK = 0, 1, 2, 3, 4
+HAPPY = ("learned", "time", "ended", "stopped")
 PASSED_ON = (EXIT_BAD_CONFIG, EXIT_DISK)
 
 
@@ -35,6 +37,8 @@ class LauncherBus(Asks, Protocol):
     def next(self, timeout_s: float) -> Message | ControlRequest | None: ...
 
     def warnings(self) -> list[str]: ...
+
+    def set_state(self, state: StateName | None = None, *, detail: str | None = None, outcome: str | None = None) -> None: ...
 
 
 class Screen(Protocol):
@@ -69,9 +73,10 @@ class Supervisor:
         self._each_second = each_second
         self.readiness = Readiness(graph, self.board, fleet, self._request)
         self.watch = Watch(graph, self.board, fleet, self.limits, self._say)
+        self.hosts = Hosts(graph, bus, self._say, self.limits.silent_s)
         self.end: End | None = None
         self.forced: list[str] = []
-        self._due: dict[str, float] = dict.fromkeys(graph.nodes, 0.0)
+        self._due: dict[str, float] = dict.fromkeys(graph.here, 0.0)
         self._failed_s: dict[str, float] = {}
         self._measure_s = 0.0
         self._interrupts = 0
@@ -96,12 +101,15 @@ class Supervisor:
         now = self.clock()
         for gone in self.fleet.reap(now, restart=True):
             self._exited(gone)
-        self._start_due(now)
+        self._other_hosts(now)
+        if self.hosts.met():
+            self._start_due(now)
         self.watch.step(now)
         for name in self.fleet.alive:
             self._outcome(self.board.nodes[name], now)
         if self.readiness.step(now):
             self.board.phase, self.board.started_s = "running", self.clock()
+            self.bus.set_state("running")
         self._look(now)
         limit = self.graph.time_limit_s
         if self.end is None and limit and self.board.seconds(now) >= limit:
@@ -123,6 +131,8 @@ class Supervisor:
             timeout_s = 0.0
             if isinstance(thing, ControlRequest):
                 self._answer(thing)
+            elif self.hosts.take(thing, self.clock()):
+                continue
             elif (line := self.board.take(thing, self.clock())) is not None:
                 self.screen.say(line)
 
@@ -132,9 +142,20 @@ class Supervisor:
             self.finish(End("stopped", why=f"{request.by} asked for it"))
         elif request.command == "status":
             states = {name: view.word for name, view in self.board.nodes.items()}
-            request.reply({"phase": self.board.phase, "nodes": states})
+            request.reply({"phase": self.board.phase, "nodes": states, **answer(self.graph)})
         else:
             request.refuse(f"launcher: unknown command {request.command!r}; it knows status, stop")
+
+    def _other_hosts(self, now: float) -> None:
+        """End when another host does."""
+        said = self.hosts.step(now, self.limits.ask_s)
+        if said is None:
+            return
+        outcome, why = said
+        if outcome in HAPPY:
+            self.finish(End(outcome, why=why))  # type: ignore[arg-type]  # one of HAPPY
+        else:
+            self.finish(End("failed", EXIT_FAILED, why))
 
     def _start_due(self, now: float) -> None:
         for name, due in list(self._due.items()):
@@ -227,6 +248,7 @@ class Supervisor:
 
     def _stop(self, end: End) -> None:
         self.board.phase, self.board.ended_s = "stopping", self.clock()
+        self.bus.set_state("stopping", outcome=end.outcome, detail=end.why or end.outcome)  # the other hosts end with this one
         self._say("INFO", "stopping" if end.outcome == "failed" else f"stopping: {end.why or end.outcome}")
         stopper = Stopper(self.graph.stop_tiers, self.fleet, self.board, self.bus, self.limits, lambda text: self._say("WARNING", text))
         self.forced = stopper.forced

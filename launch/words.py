@@ -84,7 +84,10 @@ def _safety(robot: Mapping[str, float]) -> Iterator[str]:
         yield "commands refused: " + ", ".join(f"{count:.0f} {reason}" for reason, count in refused.items())
     if robot.get("rate_limited"):
         yield f"{robot['rate_limited']:.0f} actions held back by max_rate_per_s"
-    stopped = {"halted": "halted by a person", "silent": "stopped in silence", "stuck": "stopped while it hung"}
+    stopped = {
+        "halted": "halted by a person", "silent": "stopped in silence", "stuck": "stopped while it hung",
+        "reconnects": "its link lost and found again", "stops_unheard": "stops cut the link, as nobody answered",
+    }  # fmt: skip
     for name, what in stopped.items():
         if count := robot.get(name):
             yield f"{what} {count:.0f} x"

@@ -123,7 +123,7 @@ def own_for(peers: Iterable[Peer], name: str) -> KeyPair | None:
     for known in names(folder):
         with suppress(KeysError):
             pair = read_pair(folder, known)
-            if {pair.public} == wanted:
+            if pair.public in wanted:
                 return pair
     hint = f"give --key with one of {', '.join(names(folder))}" if names(folder) else "run `toddle keys new` and give --key NAME"
     raise KeysError(f"this graph lets in only whom it allows: {hint}; where it runs: `toddle keys allow NAME KEY`")

@@ -90,7 +90,7 @@ TOPICS: dict[str, Topic] = _topics(
         what="named numbers of one step",
     ),
     Topic(
-        kind="status", body=m.Status, publishers=NODE_KINDS, latched=True,
+        kind="status", body=m.Status, publishers=(*NODE_KINDS, "launcher"), latched=True,
         takers={"recorder": RELIABLE, "viewer": LATEST, "launcher": LATEST},
         what="heartbeat: state and counters",
     ),

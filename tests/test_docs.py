@@ -29,6 +29,9 @@ GUIDES = (
     "security",
     "emulators",
     "arm",
+    "jetbot",
+    "add-a-robot",
+    "hosts",
     "recording",
 )
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
@@ -37,11 +40,20 @@ ELSEWHERE = (
     "toddle sessions import decisions arm meta/discrete_action_logs --name arm-decisions --stack vertical",  # needs its logs
     "toddle view graph.json", "toddle view graph.json --key laptop", "toddle top --run graph.json",  # need a second machine
     "toddle ask robot seek to=3/0",  # needs a replay that runs; this and the two below are tried in tests/live/test_replays.py
+    "toddle launch launch/hosts.yaml --set robot_pc=127.0.0.1 --set gpu_pc=127.0.0.2 --on robot-pc",  # two that wait for each other
+    "toddle launch launch/hosts.yaml --set robot_pc=127.0.0.1 --set gpu_pc=127.0.0.2 --on gpu-pc",
+    "toddle launch launch/jetbot.yaml --set host=jetbot.local",  # needs a JetBot
+    "toddle robot try my_robot:MyRobot --yes",
+    "toddle replay mine",  # as the page on replays does with others
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
     "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",
     "toddle sessions import mcap drive.mcap --name drive --camera front=/camera/front/image_raw --action /cmd_vel",  # somebody else's file
+    *(f"{command} --set host=jetbot.local --set key_file=jetbot.key" for command in (  # needs a JetBot
+        "toddle robot try jetbot", "toddle launch launch/jetbot-view.yaml", "toddle launch launch/jetbot.yaml")),
     *TRIES,  # a recording with a person's word: tried in tests/robots/record/test_recording.py
 )  # fmt: skip
+JETBOT = "toddle jetbot-server --camera test"
+"""Runs beside the commands of its page, on a port that is free."""
 LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 EMULATED = "toddle emulate "
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
@@ -52,8 +64,8 @@ NOT_INHERITED = ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")
 
 def commands(page: str) -> list[str]:
     """The `toddle` commands of a page's code blocks, without comments."""
-    blocks = re.findall(r"^```\n(.*?)^```", (PROJECT / page).read_text(), re.DOTALL | re.MULTILINE)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", (PROJECT / page).read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.split("  #")[0].strip() for language, block in blocks if not language for line in block.splitlines()]
     return [line for line in lines if line.startswith("toddle ") and line not in ELSEWHERE]
 
 
@@ -64,7 +76,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "launch", folder / "launch", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "docs").mkdir()
     assert run(PREPARE, folder).returncode == 0
-    (folder / "laptop.pub").write_text(zmq.curve_keypair()[0].decode())  # as scp brings it
+    for name in ("laptop", "robot-pc", "gpu-pc"):
+        (folder / f"{name}.pub").write_text(zmq.curve_keypair()[0].decode())  # as scp brings it
     return folder
 
 
@@ -75,7 +88,8 @@ def pages(request: pytest.FixtureRequest, workplace: Path, recordings: Path) -> 
     wanted = [item.callspec.params["page"] for item in items]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
         patch.setenv("TODDLE_DATA", str(recordings))
-        patch.setenv("ADDRESS", "127.0.0.1")
+        for name, address in (("ADDRESS", "127.0.0.1"), ("ROBOT", "127.0.0.1"), ("GPU", "127.0.0.2")):
+            patch.setenv(name, address)
         yield {page: pool.submit(follow, page, workplace) for page in wanted}
         pool.shutdown(cancel_futures=True)
 
@@ -86,11 +100,12 @@ def follow(page: str, workplace: Path) -> None:
     shutil.copytree(workplace, folder)
     found = commands(page)
     assert found, f"{page} prints no command"
-    with live(folder, any(command.startswith(LISTENING) for command in found)), emulated(folder, found):
+    listening = any(command.startswith(LISTENING) for command in found)
+    with live(folder, listening), emulated(folder, found), jetbot(JETBOT in found) as port:
         for command in found:
-            if command.startswith(EMULATED):
+            if command.startswith(EMULATED) or command == JETBOT:
                 continue
-            done = run(command, folder)
+            done = run(command.replace("host=127.0.0.1", f"host=127.0.0.1 --set port={port}"), folder)
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
@@ -131,6 +146,22 @@ def live(folder: Path, needed: bool) -> Iterator[None]:
     finally:
         graph.kill()
         graph.communicate()
+
+
+@contextmanager
+def jetbot(needed: bool) -> Iterator[int]:
+    """A simulated JetBot, and its port; 0 where none is needed."""
+    if not needed:
+        yield 0
+        return
+    words = [*shlex.split(JETBOT), "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(argv(words), stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            yield next(int(found[1]) for line in server.stderr if (found := re.search(r"listening on \S*:(\d+)", line)))
+        finally:
+            server.terminate()
+    assert server.returncode == 0
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def ask(node: str, command: str, args: tuple[str, ...], run: str | None, runs: s
     peers = {peer.name: peer for peer in [*at.table.nodes, at.table.launcher]}
     if node not in peers:
         raise BadInput(f"run '{at.table.run}' has no node '{node}'{nearest(node, list(peers))}")
-    given = dict(_value(one) for one in args)
+    given = dict(named_value(one) for one in args)
     peer = peers[node]
     with zmq.Context() as context:
         try:
@@ -47,7 +47,8 @@ def ask(node: str, command: str, args: tuple[str, ...], run: str | None, runs: s
     click.echo(f"{node}: {command} {_words(said)}".rstrip())
 
 
-def _value(text: str) -> tuple[str, Any]:
+def named_value(text: str) -> tuple[str, Any]:
+    """Of NAME=VALUE, the value as YAML."""
     from launch.errors import LaunchError
     from launch.source import parse_value
 

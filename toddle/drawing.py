@@ -11,7 +11,7 @@ from protocol.topics import LATEST, NODE_KINDS, RELIABLE, TOPICS, Lane, taken
 WIDTH = 100
 ARROWS = {RELIABLE: "==>", LATEST: "..>"}
 LINKS = {RELIABLE: "-->", LATEST: "-.->"}
-HEALTH = tuple(kind for kind, topic in TOPICS.items() if topic.publishers == NODE_KINDS)
+HEALTH = tuple(kind for kind, topic in TOPICS.items() if set(NODE_KINDS) <= set(topic.publishers))
 """What every node says; drawn as one word."""
 
 

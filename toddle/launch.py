@@ -101,6 +101,7 @@ def _write_schemas(ctx: click.Context, param: click.Parameter, folder: Path | No
 @click.option("--overwrite", is_flag=True, help="Delete the folder of an earlier run of this name first.")
 @click.option("--tcp", is_flag=True, help="Loopback ports instead of ipc sockets.")
 @click.option("--host", default="", metavar="ADDRESS", help="Ports of this address of the machine, for others to connect to; needs --key.")
+@click.option("--on", default="", metavar="NAME", help="Which of the file's hosts this machine is; starts its nodes.")
 @click.option("--key", default="", metavar="NAME", shell_complete=complete_identity, help="Guard the ports with this key (toddle keys).")
 @click.option("--dry-run", is_flag=True, help="Print what would start, and start nothing.")
 @click.option(

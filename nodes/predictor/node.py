@@ -83,7 +83,8 @@ class PredictorNode(Node):
         self.robot = robot
         # of an earlier run of the robot
         self._to_predict = self._asked = self._waiting = self._made = self._selected = None
-        self.candidates = [to_action(vector, robot.actions.names) for vector in vectors]
+        choices = [dict(choice) for choice in robot.actions.choices]  # to the last digit: 0.12 is no float32
+        self.candidates = choices or [to_action(vector, robot.actions.names) for vector in vectors]
         context = self.model.spec.context if self.model else 0
         self.history = History(max(KEPT_FRAMES, context), len(robot.actions.names))
         if self.config.selector == "none":

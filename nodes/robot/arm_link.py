@@ -120,16 +120,19 @@ class Link:
         return MotorBus(bus) if hasattr(bus, "sync_read") and named == set(self.robot.action_features) else None
 
     def _connect(self) -> None:
-        """LeRobot asks for Enter when it calibrates: so it is not let."""
-        with self._translated():
-            self.robot.connect(calibrate=False)
-            calibrated = self.robot.is_calibrated
-        if calibrated:
+        """LeRobot asks for Enter when it calibrates: so it is not let. A hundred packets, none of which LeRobot repeats."""
+        if self._do(self._try_to_connect):
             return
         file = getattr(self.robot, "calibration_fpath", None)
         why = f"there is no {file}" if file and not file.is_file() else f"its motors do not hold what {file} says"
         known = {"type": self._options.type, "port": self._options.config().get("port", "PORT"), "id": self.robot.id or "ID"}
         raise RobotError(NEVER_CALIBRATED.format(who=str(self.robot), why=why, **known))
+
+    def _try_to_connect(self) -> bool:
+        """Whether it is calibrated."""
+        self._let_go()  # what an earlier try has left open
+        self.robot.connect(calibrate=False)
+        return bool(self.robot.is_calibrated)
 
     def _read_joints(self) -> Pose:
         if self.bus is not None:
@@ -204,13 +207,14 @@ class Link:
 
     def _disconnect(self) -> list[str]:
         """Let go of everything; the motors whose torque may be on although it should not be."""
-        robot = self.robot
-        if self.bus is None:
-            with suppress(Exception):
-                robot.disconnect()
-            return []
-        on = self.bus.torque_off() if getattr(robot.config, "disable_torque_on_disconnect", True) else []
-        for one in (self.bus, *getattr(robot, "cameras", {}).values()):
+        release = getattr(getattr(self.robot, "config", None), "disable_torque_on_disconnect", True)
+        on = self.bus.torque_off() if self.bus is not None and release else []
+        self._let_go()
+        return on
+
+    def _let_go(self) -> None:
+        """Close ports and cameras; of a bus without a word to its motors."""
+        ours = (self.robot,) if self.bus is None else (self.bus, *getattr(self.robot, "cameras", {}).values())
+        for one in ours:
             with suppress(Exception):  # it was never connected, or is gone
                 one.disconnect()
-        return on

@@ -10,7 +10,7 @@ import time
 import msgspec
 import numpy as np
 
-from nodes.robot.interface import Observation, Options
+from nodes.robot.interface import Observation, Options, RobotError
 from protocol.messages import Action, ActionSpaceInfo
 
 HISTORY = 3
@@ -51,10 +51,13 @@ class ToroidalDot:
         self.state_names = ["x", "y"]
         self._seed = seed
         self._random = np.random.RandomState(seed)
+        self._closed = False
         self._x, self._y = 0, 0
         self.reset()
 
     def observe(self) -> Observation:
+        if self._closed:
+            raise RobotError("it is closed; make another one")
         state = np.array([self._x, self._y], dtype=np.float32)
         return Observation(images={CAMERA: self._picture(self._x, self._y)}, state=state)
 
@@ -80,7 +83,8 @@ class ToroidalDot:
         """Nothing moves by itself."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to let go of; it shows nothing any more."""
+        self._closed = True
 
     def probe(self) -> tuple[str, dict[str, np.ndarray]] | None:
         """Random states of the held-out rows, each with a random past and the truth for both actions."""

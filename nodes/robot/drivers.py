@@ -13,9 +13,12 @@ from nodes.robot.interface import Robot, RobotError
 
 BUILT_IN = {
     "toroidal_dot": "nodes.robot.dot:ToroidalDot",
+    "jetbot": "nodes.robot.jetbot:JetBot",
     "so101": "nodes.robot.arm:SO101",
     "lerobot": "nodes.robot.arm:LeRobotArm",
 }
+EXTRAS = {"jetbot": "jetbot"}
+"""What `pip install 'toddle-robotics[...]'` must bring for a driver."""
 
 
 def unknown(name: str) -> str:
@@ -39,7 +42,8 @@ def make_driver(name: str, options: dict[str, Any], seed: int) -> Robot:
     try:
         driver_class = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
-        raise RobotError(f"driver {name!r} cannot be loaded: {error}") from None
+        hint = f"; pip install 'toddle-robotics[{EXTRAS[name]}]'" if name in EXTRAS else ""
+        raise RobotError(f"driver {name!r} cannot be loaded: {error}{hint}") from None
     try:
         driver: Robot = driver_class(options, seed)
     except (msgspec.ValidationError, ValueError) as error:

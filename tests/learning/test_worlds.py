@@ -55,10 +55,9 @@ def live(driver: ToroidalDot, core: TrainerCore) -> Iterator[None]:
 
 
 @pytest.mark.learning
+@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("seed", "samples"), [(0, 6000), pytest.param(1, 12_000, marks=pytest.mark.slow), pytest.param(2, 12_000, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("seed", "samples"), [(0, 6000), (1, 12_000), (2, 12_000)])
 def test_the_original_dot_world(seed: int, samples: int) -> None:
     driver = ToroidalDot({}, seed=seed)
     robot = m.Robot(

@@ -67,6 +67,19 @@ def test_a_command_for_every_frame_with_a_deadline(predictor: Any, see: Any) -> 
     assert {one.body.deadline_mono_ns for one in made.bus.of("command")} == {2 * 10**9}, "from the frame on, by the robot's clock"
 
 
+@pytest.mark.parametrize(("selector", "options"), [("constant", {"index": 1}), ("sequence", {"sequence": [1]}), ("random", {})])
+def test_a_choice_is_commanded_to_the_last_digit(predictor: Any, see: Any, dot_robot: m.Robot, selector: str, options: Any) -> None:
+    """0.12 and 0.07 are no float32: rounded they would be no action of this robot."""
+    space = m.ActionSpaceInfo(names=["action"], choices=[{"action": 0.07}, {"action": 0.12}])
+    robot = msgspec.structs.replace(dot_robot, actions=space, safe_action={"action": 0.07})
+    made = predictor(robot, selector=selector, selector_options=options)
+    for step in range(3):
+        see(made, step)
+    assert len(made.bus.of("command")) == 3
+    assert all(one.body.action in space.choices for one in made.bus.of("command"))
+    assert made.candidates == space.choices
+
+
 def test_selector_none_leaves_acting_to_others(predictor: Any, see: Any) -> None:
     made = predictor(selector="none")
     see(made, 0)

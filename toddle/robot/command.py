@@ -11,6 +11,7 @@ from toddle.lazy import Commands, LazyGroup
 
 COMMANDS: Commands = {
     "try": ("toddle.robot.trying:try_actions", "Do each action once; show before, after and the difference."),
+    "new": ("toddle.robot.new:new", "Write a driver to begin with."),
     "check": ("toddle.robot.check:check", "Does a driver of your own keep the contract?"),
     "calibrate": ("toddle.robot.calibrate:calibrate", "Measure how long an action of an arm takes."),
 }

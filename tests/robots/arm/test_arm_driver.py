@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nodes.robot.arm import LeRobotArm
+from nodes.robot.config import RobotConfig
 from nodes.robot.drivers import make_driver
 from nodes.robot.interface import RobotError, check_action, check_observation
 
@@ -164,3 +165,11 @@ def test_the_drivers_have_names() -> None:
         make_driver("so101", {}, 0)
     with pytest.raises(RobotError, match="driver 'lerobot': driver lerobot needs the type of a robot"):
         make_driver("lerobot", {"port": "x"}, 0)
+
+
+def test_what_is_missing_is_told_before_anything_is_started() -> None:
+    assert "the arm's port is missing" in RobotConfig(driver="so101").problem()
+    assert "the arm has no camera" in RobotConfig(driver="so101", options={"port": "x"}).problem()
+    assert "`cheese`" in RobotConfig(driver="so101", options={"cheese": 1}).problem()
+    assert RobotConfig(driver="so101", options={"port": "x", "cameras": {"eye": {"type": "zmq"}}}).problem() == ""
+    assert RobotConfig(driver="lerobot", options={"type": "wooden"}).problem() == ""

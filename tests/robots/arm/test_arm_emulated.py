@@ -145,6 +145,12 @@ def test_an_arm_that_was_never_calibrated_says_what_to_run(options: dict[str, An
     assert torque(emulator) == [0] * 6
 
 
+def test_a_bad_packet_while_it_connects_is_no_end(so101: Make, emulator: SO101Emulator) -> None:
+    emulator.fault("bad-checksum", motor=2, packets=1)
+    arm = so101()
+    assert arm.counts() == {"hiccups": 1} and torque(emulator) == [1] * 6
+
+
 def test_who_is_missing_from_the_beginning_is_named(options: dict[str, Any], emulator: SO101Emulator) -> None:
     emulator.fault("missing", motor=4)
     with pytest.raises(RobotError, match="wrist_flex"):

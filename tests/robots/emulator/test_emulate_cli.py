@@ -112,6 +112,14 @@ def test_what_cannot_be_is_told_in_a_line(tmp_path: Path, options: list[str], wo
     assert "Traceback" not in done.output and not os.path.lexists(tmp_path / "port")
 
 
+def test_the_calibration_of_a_real_arm_is_not_overwritten(tmp_path: Path) -> None:
+    real = tmp_path / "calibration" / "mine.json"
+    real.parent.mkdir()
+    real.write_text("{}")
+    done = CliRunner().invoke(cli, ["emulate", "so101", "--folder", str(tmp_path), "--id", "mine"])
+    assert done.exit_code == 2 and f"{real} is of another arm" in done.output and real.read_text() == "{}"
+
+
 def test_help_tells_what_it_is() -> None:
     done = CliRunner().invoke(cli, ["emulate", "so101", "--help"])
     assert done.exit_code == 0 and "--camera NAME=SOURCE" in done.output and "heal" in done.output

@@ -32,7 +32,7 @@ def test_counts_are_angles() -> None:
     assert middle["shoulder_pan"] == pytest.approx(0.0, abs=1e-3) and middle["gripper"] == pytest.approx(0.785, abs=1e-2)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, database=None)
 @given(name=NAMES, seed=SEEDS)
 def test_every_joint_that_moves_is_seen(name: str, seed: int) -> None:
     picture = Picture(name, seed, SIZE)
@@ -42,7 +42,7 @@ def test_every_joint_that_moves_is_seen(name: str, seed: int) -> None:
         assert (abs(after - before).max(axis=2) > 60).sum() >= MANY, joint.name
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, database=None)
 @given(name=NAMES, seed=SEEDS)
 def test_red_is_where_the_jaw_is_and_blue_where_the_shoulder(name: str, seed: int) -> None:
     angles = pose(HOME | {"gripper": 3200}, LOW)

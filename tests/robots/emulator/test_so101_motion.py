@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulators.so101_motion import STICK_COUNTS, Drive, State, advance
+
+FUZZ = settings(max_examples=100, deadline=None, database=None)
 
 SLOW = Drive(goal=1000.0, max_speed=1000.0, acceleration=1000.0)
 NEAR = 1e-4
@@ -30,6 +32,7 @@ def test_a_lower_speed_takes_longer() -> None:
     assert advance(State(0.0), replace(SLOW, max_speed=100.0), 2.0).position == pytest.approx(0.1 * 100 / 2 + 1.9 * 100)
 
 
+@FUZZ
 @given(states, drives, times, times)
 def test_two_steps_lead_where_one_does(state: State, drive: Drive, first_s: float, then_s: float) -> None:
     once, twice = advance(state, drive, first_s + then_s), advance(advance(state, drive, first_s), drive, then_s)
@@ -37,6 +40,7 @@ def test_two_steps_lead_where_one_does(state: State, drive: Drive, first_s: floa
     assert once.speed == pytest.approx(twice.speed, abs=drive.acceleration**0.5 * 4)
 
 
+@FUZZ
 @given(states, drives)
 def test_it_always_arrives_and_stays(state: State, drive: Drive) -> None:
     end = advance(state, drive, 10_000.0)
@@ -44,6 +48,7 @@ def test_it_always_arrives_and_stays(state: State, drive: Drive) -> None:
     assert advance(end, drive, 5.0).position == end.position
 
 
+@FUZZ
 @given(states, drives, times)
 def test_it_is_never_faster_nor_brisker_than_it_may(state: State, drive: Drive, dt_s: float) -> None:
     after = advance(state, drive, dt_s)

@@ -2,15 +2,16 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulators.so101_packets import BROADCAST, HEADER, LONGEST, Instruction, Parser, packet
 
+FUZZ = settings(max_examples=100, deadline=None, database=None)
+
 INSTRUCTIONS = st.builds(Instruction, st.integers(0, BROADCAST), st.integers(0, 255), st.binary(max_size=40))
-NOISE = st.lists(st.sampled_from([b"\xff", HEADER, b"\xff\xff\x01", b"\x00", b"\x03\x02"]) | st.binary(max_size=8), max_size=12).map(
-    b"".join
-)
+LOOKS_LIKE_A_PACKET = st.sampled_from([b"\xff", HEADER, b"\xff\xff\x01", b"\x00", b"\x03\x02"])
+NOISE = st.lists(LOOKS_LIKE_A_PACKET | st.binary(max_size=8), max_size=12).map(b"".join)
 
 
 def wire(asked: Instruction) -> bytes:
@@ -32,11 +33,13 @@ def test_a_packet_is_as_the_servo_s_manual_has_it() -> None:
     assert packet(1, 2, bytes([56, 2])) == bytes.fromhex("ff ff 01 04 02 38 02 be")
 
 
+@FUZZ
 @given(st.lists(INSTRUCTIONS, max_size=5), st.lists(st.integers(0, 500), max_size=6))
 def test_what_was_sent_comes_out_however_it_is_cut(asked: list[Instruction], cuts: list[int]) -> None:
     assert parsed(pieces(b"".join(map(wire, asked)), cuts)) == asked
 
 
+@FUZZ
 @given(NOISE, st.lists(st.integers(0, 100), max_size=6))
 def test_noise_breaks_nothing_and_invents_nothing(noise: bytes, cuts: list[int]) -> None:
     found = parsed(pieces(noise, cuts))
@@ -44,6 +47,7 @@ def test_noise_breaks_nothing_and_invents_nothing(noise: bytes, cuts: list[int])
     assert all(wire(each) in noise for each in found)
 
 
+@FUZZ
 @given(NOISE, INSTRUCTIONS)
 def test_what_comes_after_noise_is_heard_again(noise: bytes, asked: Instruction) -> None:
     sent = wire(asked)
@@ -51,6 +55,7 @@ def test_what_comes_after_noise_is_heard_again(noise: bytes, asked: Instruction)
     assert asked in parsed([noise, *[sent] * again])
 
 
+@FUZZ
 @given(NOISE, INSTRUCTIONS)
 def test_a_packet_whose_rest_never_came_is_forgotten(noise: bytes, asked: Instruction) -> None:
     parser = Parser()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulators import so101_packets as wire
@@ -13,6 +13,8 @@ from emulators.so101_bus import Bus
 from emulators.so101_faults import FAULTS, Wish, parse
 from emulators.so101_packets import Instruction
 from emulators.so101_servo import Joint, Servo, signed, unsigned
+
+FUZZ = settings(max_examples=100, deadline=None, database=None)
 
 PAN = Joint("shoulder_pan", 1, homing=-112, low=794, high=3297, home=2046)
 LATER_S = 10.0
@@ -33,6 +35,7 @@ def go(servo: Servo, goal: int) -> None:
     servo.write(42, signed(goal, 15).to_bytes(2, "little"))
 
 
+@FUZZ
 @given(st.integers(-2047, 2047))
 def test_a_sign_is_a_bit_of_its_own(value: int) -> None:
     assert unsigned(signed(value, 11), 11) == value
@@ -154,6 +157,7 @@ def test_a_servo_can_be_given_another_number(bus: Bus) -> None:
     assert said(bus, 3, wire.PING) == [] and said(bus, 9, wire.PING) == [wire.packet(9, 0)]
 
 
+@FUZZ
 @given(st.integers(0, 254), st.integers(0, 255), st.binary(max_size=12))
 def test_no_instruction_breaks_it(servo: int, code: int, parameters: bytes) -> None:
     bus = Bus(JOINTS)
