@@ -95,7 +95,7 @@ def even(desk: Desk, seconds: float) -> dict[str, Any]:
     found = {
         "arm": _figures(np.diff(begun) - np.maximum(busy[:-1], period_ns)), BARE: _figures(np.diff(bare) - period_ns),
         "lerobot": dict(zip(FIGURES, map(float, np.percentile(busy / 1e6, [50, 99, 100])), strict=True)),
-        "steps": len(begun), "rate_hz": float((len(begun) - 1) * 1e9 / (begun[-1] - begun[0])), "lost": _lost(desk.summary("even")),
+        "steps": len(begun), "safe": 0, "rate_hz": float((len(begun) - 1) * 1e9 / (begun[-1] - begun[0])), "lost": _lost(desk.summary("even")),
     }  # fmt: skip
     return {**found, "ratio": found["arm"]["p99"] / found[BARE]["p99"]}
 

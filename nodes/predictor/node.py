@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from nodes.predictor.background import Background
 from nodes.predictor.config import PredictorConfig
 from nodes.predictor.history import History, Images, Place
 from nodes.predictor.joint import LOGGER, JointSelector
@@ -24,16 +25,22 @@ if TYPE_CHECKING:
 METRICS_EVERY_S = 1.0
 KEPT_FRAMES = 4
 KEPT_CHOICES = 64
+LOOK_S = 0.005
+"""How often it is looked whether a prediction is there."""
 PERSON = "person"
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A prediction: where it was made, the actions tried, and the image of each."""
+    """A prediction: of which robot, where it was made, the actions tried, which was chosen, and the image of each."""
 
+    robot: m.Robot
     place: Place
     tried: list[m.Action]
+    chosen: int | None
+    version: int
     images: Images
     last: Images
+    took_s: float
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -66,6 +73,10 @@ class PredictorNode(Node):
         self._driven: int | None = None
         self._chosen: dict[Place, m.Action] = {}
         self._made: Made | None = None
+        self.predicting: Background[Made] = Background()
+        self._after: Place | None = None
+        self._came: Images | None = None
+        self._new_weights: m.Message | None = None
         self._error: tuple[float, float] | None = None
         self._next_prediction_s = 0.0
         self._next_metrics_s = 0.0
@@ -111,6 +122,8 @@ class PredictorNode(Node):
                 check_images(images, self.robot.cameras)
         self.history.add_frame(place, images)
         self._compare(place, images)
+        if place == self._after:
+            self._came = images
         self._to_predict = place
         if not message.body.last:
             self._shown = Shown(message.envelope.mono_ns, self.bus.clock.mono_ns())
@@ -129,6 +142,15 @@ class PredictorNode(Node):
 
     def on_weights(self, message: m.Message) -> None:
         if self.config.model == "none":
+            return
+        self._new_weights = message
+        if not self.predicting.busy:
+            self._use_new_weights()
+
+    def _use_new_weights(self) -> None:
+        """While nothing is predicted with the old ones."""
+        message, self._new_weights = self._new_weights, None
+        if message is None:
             return
         body: m.Weights = message.body
         try:
@@ -250,33 +272,56 @@ class PredictorNode(Node):
         if now_s >= self._next_metrics_s:
             self._next_metrics_s = now_s + METRICS_EVERY_S
             self._report()
+        if self.predicting.busy:
+            made = self.predicting.take()
+            if made is None:
+                return LOOK_S
+            self._show(made)
+        self._use_new_weights()
         if self._to_predict is None or self.model is None or self.robot is None:
             return MAX_WAIT_S
         if now_s < self._next_prediction_s:
             return self._next_prediction_s - now_s
         self._next_prediction_s = now_s + (1 / self.config.max_hz if self.config.max_hz else 0)
-        self._predict(self._to_predict)
+        self._predict(self.robot, self.model, self._to_predict)
         self._to_predict = None
-        return 0.0
+        return LOOK_S
 
-    def _predict(self, place: Place) -> None:
-        assert self.model is not None
-        assert self.robot is not None
-        start_s = time.perf_counter()
+    def _predict(self, robot: m.Robot, model: "FramePredictor", place: Place) -> None:
+        """Begin to: frames that come meanwhile are answered."""
         frames, past = self.history.until(place)
         tried, chosen = self._to_try(place)
-        vectors = np.stack([to_vector(action, self.robot.actions.names) for action in tried])
-        images = self.model.predict(frames, past, vectors)
-        self._latency_ms = (time.perf_counter() - start_s) * 1000
-        self.took(self._latency_ms / 1000)
-        self._made = Made(place, tried, images, {name: stack[-1] for name, stack in frames.items()})
+        vectors = np.stack([to_vector(action, robot.actions.names) for action in tried])
+        version, self._after, self._came = self.version, (place[0], place[1] + 1), None
+
+        def work() -> Made:
+            start_s = time.perf_counter()
+            images = model.predict(frames, past, vectors)
+            last = {name: stack[-1] for name, stack in frames.items()}
+            return Made(robot, place, tried, chosen, version, images, last, time.perf_counter() - start_s)
+
+        self.predicting.begin(work)
+
+    def _show(self, made: Made) -> None:
+        """Publish a prediction; what it is of may have come already."""
+        if made.robot is not self.robot:
+            return  # of an earlier run of the robot
+        self._latency_ms = made.took_s * 1000
+        self.took(made.took_s)
         error, copied = self._error or (None, None)
         body = m.Prediction(
-            candidates=tried, offered=len(self.candidates), chosen=chosen, weights_version=self.version,
+            candidates=made.tried, offered=len(self.candidates), chosen=made.chosen, weights_version=made.version,
             error=error, copy_last_error=copied, latency_ms=self._latency_ms,
         )  # fmt: skip
-        arrays = {f"next/{name}": image for name, image in images.items()}
-        self.publish("prediction", body, arrays, episode=place[0], step=place[1])
+        arrays = {f"next/{name}": image for name, image in made.images.items()}
+        self.publish("prediction", body, arrays, episode=made.place[0], step=made.place[1])
+        self._made = made
+        if self._after is not None and self._came is not None:
+            self._compare(self._after, self._came)
+
+    def close(self) -> None:
+        if hasattr(self, "predicting"):
+            self.predicting.close()
 
     def _to_try(self, place: Place) -> tuple[list[m.Action], int | None]:
         """The candidates, with the action chosen here among them (a continuous one seldom is), and its index."""

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,15 @@ def weights(message: Make, dot_robot: m.Robot) -> Callable[..., m.Message]:
     return make
 
 
+def think(made: Any) -> None:
+    """Begin what is due, and wait for it."""
+    made.tick()
+    until_s = time.monotonic() + 60
+    while made.predicting.busy:
+        assert time.monotonic() < until_s
+        made.tick()
+
+
 @pytest.fixture
 def follower(predictor: Any) -> Any:
     return predictor(model="follow", selector="constant", selector_options={"index": 1}, device="cpu")
@@ -231,10 +242,10 @@ def follower(predictor: Any) -> Any:
 def test_every_candidate_is_predicted_and_the_last_prediction_is_scored(follower: Any, see: Any, did: Any, weights: Any) -> None:
     follower.on_weights(weights(version=7))
     see(follower, 0, 10)
-    assert follower.tick() == 0.0
+    think(follower)
     did(follower, 0, 0.0)  # the robot did something else than asked
     see(follower, 1, 20)
-    follower.tick()
+    think(follower)
     before, after = (one for one in follower.bus.of("prediction"))
     assert before.arrays["next/top"].shape == (2, 16, 16, 3)
     assert (before.body.candidates, before.body.chosen, before.body.weights_version) == ([{"action": 0.0}, {"action": 1.0}], 1, 7)
@@ -248,17 +259,37 @@ def test_no_score_across_a_hole_or_an_episode(follower: Any, see: Any, did: Any,
     follower.on_weights(weights())
     for step, episode in ((0, 0), (2, 0), (3, 1)):
         see(follower, step, 10, episode)
-        follower.tick()
+        think(follower)
         did(follower, step, 1.0)
     assert [one.body.error for one in follower.bus.of("prediction")] == [None, None, None]
 
 
+def test_frames_are_answered_while_the_model_thinks(follower: Any, see: Any, did: Any, weights: Any) -> None:
+    follower.on_weights(weights(version=1))
+    let_go, predict = threading.Event(), follower.model.predict
+    follower.model.predict = lambda *args: let_go.wait(60) and predict(*args)
+    see(follower, 0, 10)
+    assert 0 < follower.tick() < 0.1, "it looks again soon"
+    did(follower, 0, 1.0)
+    see(follower, 1, 20)
+    follower.on_weights(weights(version=2))
+    assert [step for step, _, _ in commands(follower)] == [0, 1]
+    assert (follower.bus.of("prediction"), follower.version) == ([], 1), "weights change between two predictions"
+    let_go.set()
+    think(follower)
+    assert follower.version == 2
+    think(follower)
+    first, second = follower.bus.of("prediction")
+    assert (first.envelope.step, first.body.weights_version, second.envelope.step, second.body.weights_version) == (0, 1, 1, 2)
+    assert second.body.copy_last_error == pytest.approx((10 / 255) ** 2), "scored against the frame that came meanwhile"
+
+
 def test_nothing_is_predicted_before_weights_or_twice(follower: Any, see: Any, weights: Any) -> None:
     see(follower, 0)
-    follower.tick()
+    think(follower)
     follower.on_weights(weights())
-    follower.tick()
-    follower.tick()
+    think(follower)
+    think(follower)
     assert len(follower.bus.of("prediction")) == 1
 
 
@@ -267,7 +298,7 @@ def test_predictions_keep_to_their_rate(predictor: Any, see: Any, weights: Any) 
     made.on_weights(weights())
     for step in range(3):
         see(made, step)
-        made.tick()
+        think(made)
     assert len(made.bus.of("prediction")) == 1
 
 
@@ -329,7 +360,7 @@ def test_a_robot_that_comes_back_begins_anew(follower: Any, see: Any, weights: A
     follower.on_weights(weights(context=6))
     see(follower, 0)
     follower.on_robot(message("robot", dot_robot, run="another"))
-    follower.tick()  # the frame of the earlier run is forgotten
+    think(follower)  # the frame of the earlier run is forgotten
     assert follower.bus.of("prediction") == []
     assert follower.history.length == 6
 
@@ -338,5 +369,5 @@ def test_frames_before_the_robot_are_not_predicted(node: Any, see: Any, weights:
     made = node(PredictorNode, PredictorConfig(model="follow", device="cpu"))
     made.on_weights(weights())
     see(made, 0)
-    made.tick()
+    think(made)
     assert made.bus.of("prediction") == []
