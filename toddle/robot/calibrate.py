@@ -19,7 +19,7 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
 
     The arm moves one joint up and down by delta, and walks back to where it was, also after Ctrl-C.
     """
-    from nodes.robot.arm_options import INSTALL
+    from nodes.robot.arm.options import INSTALL
     from nodes.robot.interface import RobotError
 
     try:
@@ -28,7 +28,7 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
         raise BadInput(str(error)) from None
     except ImportError as error:
         raise BadInput(f"{INSTALL} ({error})") from None
-    from nodes.robot.arm_timing import measure_timing, save_timing
+    from nodes.robot.arm.timing import measure_timing, save_timing
 
     try:
         try:
@@ -50,8 +50,8 @@ def open_arm(driver: str, sets: tuple[str, ...], without_cameras: bool = False) 
 
     Raises RobotError, or ValueError for words that cannot be read.
     """
-    from nodes.robot.arm import SO101, LeRobotArm
-    from nodes.robot.arm_options import ArmOptions
+    from nodes.robot.arm.driver import SO101, LeRobotArm
+    from nodes.robot.arm.options import ArmOptions
 
     options = arm_words(sets, set(ArmOptions.__struct_fields__))
     if without_cameras:

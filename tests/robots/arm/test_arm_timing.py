@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from emulators.so101 import SO101Emulator
-from nodes.robot.arm import SO101
-from nodes.robot.arm_moves import between, held, set_points
-from nodes.robot.arm_options import Range, arm_options, read_timing
-from nodes.robot.arm_settling import Settling
-from nodes.robot.arm_timing import duration_s, measure_timing
+from nodes.robot.arm.driver import SO101
+from nodes.robot.arm.moves import between, held, set_points
+from nodes.robot.arm.options import Range, arm_options, read_timing
+from nodes.robot.arm.settling import Settling
+from nodes.robot.arm.timing import duration_s, measure_timing
 from nodes.robot.interface import RobotError
 from toddle.robot.calibrate import calibrate
 

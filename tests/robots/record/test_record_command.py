@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nodes.robot.arm_options import Timing
+from nodes.robot.arm.options import Timing
 from nodes.robot.interface import RobotError
 from toddle.record import so101, verify
 from toddle.record.canvases import CAPTION_HIGH, captioned
@@ -76,7 +76,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
     monkeypatch.setattr(so101, "_open", opened)
     monkeypatch.setattr(so101, "_run", run)
     monkeypatch.setattr(so101, "verify", look)
-    monkeypatch.setattr("nodes.robot.arm_timing.measure_timing", measure)
+    monkeypatch.setattr("nodes.robot.arm.timing.measure_timing", measure)
     return made
 
 
