@@ -66,7 +66,8 @@ class Hosts:
                 continue
             if (outcome := host.status.outcome) or host.status.final:
                 return outcome or "stopped", f"host {host.name}: {host.status.detail or 'its launcher has ended'}"
-            if not host.met and now_s - host.asked_s >= AGAIN_S and (wrong := self._meet(host, now_s, ask_s)):
+            heard = now_s - host.seen_s <= self._silent_s
+            if heard and not host.met and now_s - host.asked_s >= AGAIN_S and (wrong := self._meet(host, now_s, ask_s)):
                 return FAILED, wrong
             self._listen(host, now_s)
         return None

@@ -43,7 +43,6 @@ ELSEWHERE = (
     "toddle launch launch/hosts.yaml --set robot_pc=127.0.0.1 --set gpu_pc=127.0.0.2 --on robot-pc",  # two that wait for each other
     "toddle launch launch/hosts.yaml --set robot_pc=127.0.0.1 --set gpu_pc=127.0.0.2 --on gpu-pc",
     "toddle launch launch/jetbot.yaml --set host=jetbot.local",  # needs a JetBot
-    "toddle robot try my_robot:MyRobot --yes",
     "toddle replay mine",  # as the page on replays does with others
     "toddle launch launch/online.yaml --set train_ratio=1 --set train='{threads: 1}' --name first",
     "toddle replay first --rate 0 --set train_ratio=1 --set train='{threads: 1}' --name second",

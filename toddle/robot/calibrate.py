@@ -31,7 +31,10 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
     from nodes.robot.arm_timing import measure_timing, save_timing
 
     try:
-        timing = measure_timing(arm, joint, delta, click.echo)
+        try:
+            timing = measure_timing(arm, joint, delta, click.echo)
+        finally:
+            arm.close()
         click.echo(f"an action takes {timing.action_duration_s:.2f} s: 1.2 times the slowest move")
         if save is not None:
             save_timing(timing, save)
@@ -40,8 +43,6 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
         raise click.ClickException("interrupted; the arm is back where it was") from None
     except (RobotError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    finally:
-        arm.close()
 
 
 def open_arm(driver: str, sets: tuple[str, ...], without_cameras: bool = False) -> Any:

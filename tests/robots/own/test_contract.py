@@ -23,11 +23,29 @@ GOOD = ["toroidal_dot", "broken_drivers:Good", "broken_drivers:Listed"]
 
 
 def check(driver: str, **wanted: Any) -> list[Finding]:
-    return list(contract.Contract(Wanted(driver=driver, limit_s=4.0, **wanted)).run(lambda name: None))
+    return list(contract.Contract(Wanted(driver=driver, limit_s=3.0, **wanted)).run(lambda name: None))
+
+
+def toddle(*arguments: str, cwd: Path = HERE, answer: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "toddle", "robot", *arguments]
+    return subprocess.run(command, cwd=cwd, input=answer, capture_output=True, text=True, timeout=60, check=False)
+
+
+Command = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def findings() -> Iterator[Callable[[str], list[Finding]]]:
+def commands() -> Iterator[dict[str, Future[Command]]]:
+    """Drivers that take their process with them, as the command shows them; both at a time, beside everything else."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(toddle, "check", f"broken_drivers:{name}", "--yes", "--json", "--limit-s", "0.5")
+            for name in ("Dies", "HangsWithEverything")
+        }
+
+
+@pytest.fixture(scope="module")
+def findings(commands: dict[str, Future[Command]]) -> Iterator[Callable[[str], list[Finding]]]:
     """Of every driver, several at a time: much of it is waiting."""
     with ThreadPoolExecutor(8) as pool:
         running: dict[str, Future[list[Finding]]] = {}
@@ -87,23 +105,16 @@ def test_drivers_that_are_not_there() -> None:
 # -- the command ------------------------------------------------------------------------------------
 
 
-def toddle(*arguments: str, cwd: Path = HERE, answer: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "toddle", "robot", *arguments]
-    return subprocess.run(command, cwd=cwd, input=answer, capture_output=True, text=True, timeout=60, check=False)
-
-
-def test_a_driver_may_take_its_process_with_it() -> None:
+@pytest.mark.parametrize(("driver", "text"), [("Dies", "was ended by SIGSEGV"), ("HangsWithEverything", "the driver hangs")])
+def test_a_driver_may_take_its_process_with_it(driver: str, text: str, commands: dict[str, Future[Command]]) -> None:
     """It dies by a signal; or nothing in its process runs any more, and it is killed at the limit."""
-    with ThreadPoolExecutor(2) as pool:
-        dies = pool.submit(toddle, "check", "broken_drivers:Dies", "--yes", "--json")
-        hangs = pool.submit(toddle, "check", "broken_drivers:HangsWithEverything", "--yes", "--json", "--limit-s", "0.2")
-        for done, text in ((dies.result(), "was ended by SIGSEGV"), (hangs.result(), "the driver hangs")):
-            assert done.returncode == 1
-            said = json.loads(done.stdout)
-            assert not said["ok"]
-            assert [one["name"] for one in said["checks"]] == list(contract.NAMES)
-            (wrong,) = [one for one in said["checks"] if one["outcome"] == "failed"]
-            assert wrong["name"] == "reset" and text in wrong["text"]
+    done = commands[driver].result()
+    assert done.returncode == 1, done.stderr
+    said = json.loads(done.stdout)
+    assert not said["ok"]
+    assert [one["name"] for one in said["checks"]] == list(contract.NAMES)
+    (wrong,) = [one for one in said["checks"] if one["outcome"] == "failed"]
+    assert wrong["name"] == "reset" and text in wrong["text"]
 
 
 def test_the_template_is_written_checked_and_a_driver(tmp_path: Path) -> None:

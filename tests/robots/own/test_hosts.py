@@ -222,3 +222,21 @@ def test_a_node_elsewhere_that_starts_again_counts_on_and_is_not_in_our_summary(
     end = End("stopped")
     summary = summarise(board, end, name="r", started="", versions={}, command=[], forced=[])
     assert set(summary.nodes) == {"robot"}
+
+
+@pytest.mark.parametrize("on", ["robot-pc", "gpu-pc"])
+def test_ours_is_a_graph(on: str, tmp_path: Path) -> None:
+    file = Path(run.__file__).with_name("hosts.yaml")
+    sets = ("robot_pc=127.0.0.1", "gpu_pc=127.0.0.2")
+    said = run.dry_run(run.Options(file=file, sets=sets, on=on, name="r", runs=str(tmp_path)), hooks())
+    assert f"hosts robot-pc 127.0.0.1, gpu-pc 127.0.0.2; this is {on}" in said
+    assert "27000 to 27020" in (file.parent.parent / "docs" / "hosts.md").read_text() and "tcp://127.0.0.1:27020" in said
+
+
+@pytest.mark.parametrize(
+    "hosts", ["{robot-pc: 1, gpu-pc: 127.0.0.2}", "[robot-pc]", "robot-pc", "{robot-pc: '', gpu-pc: '::'}", "{1: 2}", "{robot-pc: {}}"]
+)
+def test_hosts_of_another_kind_get_one_line(hosts: str, tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match=r"g\.yaml:\d+: ") as refused:
+        plan(tmp_path, FILE.replace("{robot-pc: 127.0.0.1, gpu-pc: 127.0.0.2}", hosts, 1))
+    assert "\n" not in str(refused.value)
