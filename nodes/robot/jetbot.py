@@ -197,14 +197,7 @@ class JetBot:
         until_s = time.monotonic() + self.options.reconnect_s
         for wait_s in backoff():
             try:
-                link = open_link(self._at, self._before6)
-                self._before6 = link.before6
-                try:
-                    stop_link = open_link(self._at, self._before6)
-                    stop_link.call(stop_link.set_motors, 0.0, 0.0)  # whoever was here before may have left it moving
-                except (LinkError, RobotError):
-                    link.close()
-                    raise
+                link, stop_link = self._open_both()
             except LinkError as error:
                 if time.monotonic() + wait_s > until_s or self._closed.wait(wait_s):
                     hint = "start jetbot_server.py on it; do key_file and tls fit?"
@@ -215,6 +208,19 @@ class JetBot:
             self._may_move = False
             self._newer_than_s = link.facts.clock_s if link.ours else -math.inf
             return
+
+    def _open_both(self) -> tuple[Link, Link]:
+        opened: list[Link] = []
+        try:
+            for _ in range(2):
+                opened.append(open_link(self._at, self._before6))
+                self._before6 = opened[-1].before6
+            opened[1].call(opened[1].set_motors, 0.0, 0.0)  # whoever was here before may have left it moving
+        except (LinkError, RobotError):
+            for link in opened:
+                link.close()
+            raise
+        return opened[0], opened[1]
 
     def _drop(self) -> None:
         """The link is lost, or no longer wanted: neither of the two is trusted any more."""

@@ -185,7 +185,7 @@ def test_a_server_with_an_older_rpyc_is_spoken_to_in_its_way(serve: Callable[...
 
 def test_a_lost_server_without_a_watchdog_counts_as_moving(serve: Callable[..., int], robot: Callable[..., Any]) -> None:
     between = Relay(serve(Original))
-    driver = robot(between.port, actions=[STAND, TURN], frozen_s=0, call_timeout_s=0.1)
+    driver = robot(between.port, actions=[STAND, TURN], frozen_s=0, call_timeout_s=0.3)
     between.set("stall")
     with pytest.raises(RobotError, match="has no watchdog of its own"):
         driver.stop()
