@@ -153,8 +153,8 @@ def summarise(
     for topic, subscriber, count, problem in _books(board):
         topics.setdefault(topic, {})[subscriber] = count
         problems += [problem] if problem else []
-    problems += _unsaid(board)
-    lost = bool(problems) or any(EXIT_LOST in view.exit_codes[-1:] for view in board.here)
+    problems += [*_unsaid(board), *_untaken(board)]
+    lost = bool(problems)
     outcome, code = (end.outcome, end.exit_code)
     if lost and code == EXIT_DONE:
         outcome, code = "lost", EXIT_LOST
@@ -233,6 +233,23 @@ def _unsaid(board: Board) -> list[str]:
         if view.required and view.status is not None and not view.final
         and any(count.lane == "reliable" for count in view.status.counts.values())
     ]  # fmt: skip
+
+
+def _untaken(board: Board) -> Iterator[str]:
+    """Who ended before all it had sent was taken, unless its subscribers heard its last word after all."""
+    for view in board.here:
+        if EXIT_LOST not in view.exit_codes[-1:] or (view.status and any(count.lost for count in view.status.counts.values())):
+            continue
+        waiting = [
+            other.name for other in board.nodes.values()
+            if other.required and other.status is not None
+            and any(
+                count.lane == "reliable" and not count.end_known and topic.partition("/")[2] == view.name
+                for topic, count in other.status.counts.items()
+            )
+        ]  # fmt: skip
+        if waiting or not view.final:
+            yield f"{view.name} ended before all of its last messages were taken{' by ' if waiting else ''}{', '.join(waiting)}"
 
 
 def _node(view: NodeView) -> NodeEnd:

@@ -59,11 +59,12 @@ class RobotNode(Node):
         self._observation: Observation | None = None
 
     def _make_driver(self) -> Robot:
+        """One that worked before in this run is not badly told: it may be there again in a moment."""
         try:
             seed = self.wiring.seed + self.episodes.earlier[0] + 1  # a restarted simulator does not begin with the same again
             return make_driver(self.config.driver, dict(self.config.options), seed)
         except RobotError as error:
-            raise NodeError(str(error), EXIT_BAD_CONFIG) from None
+            raise NodeError(str(error), EXIT_BAD_CONFIG if self.episodes.earlier[0] < 0 else EXIT_FAILED) from None
 
     def _make_safe(self) -> SafeDriver:
         step_s = 1 / self.rate_hz if self.rate_hz else 0.0

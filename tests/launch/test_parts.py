@@ -289,8 +289,10 @@ def test_no_last_word_of_a_reliable_subscriber_is_a_loss() -> None:
     assert ended(9, count(10, 10), final=False).outcome == "lost"
 
 
-def test_exit_code_3_of_a_node_is_a_loss() -> None:
-    assert ended(9, count(10, 10), code=3).exit_code == 3
+def test_who_ended_before_all_was_taken_is_a_loss_unless_it_was_taken_after_all() -> None:
+    summary = ended(9, count(10, 10), code=3, stayed=False)
+    assert (summary.exit_code, summary.notes) == (3, ["robot ended before all of its last messages were taken by recorder"])
+    assert (ended(9, count(10, 10), code=3).exit_code, ended(9, count(10, 10), code=3).notes) == (0, [])
 
 
 def test_words() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nodes.robot.config import RobotConfig
+from nodes.robot.interface import RobotError
 from nodes.robot.limits import Limit
 from nodes.robot.node import RobotNode
 from nodes.runtime import EXIT_BAD_CONFIG, EXIT_FAILED, MAX_WAIT_S, NodeError
@@ -145,6 +146,20 @@ def test_limits_that_cannot_be_end_the_start_with_one_line(wheels: Any) -> None:
     with pytest.raises(NodeError, match="no action 'pam'; did you mean 'pan'") as caught:
         wheels(limits={"pam": Limit()})
     assert caught.value.exit_code == EXIT_BAD_CONFIG
+
+
+def test_a_robot_that_is_gone_after_a_restart_may_come_back(node: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The launcher starts nothing again that was badly told, and a cable may be plugged in again."""
+
+    def gone(*_: Any) -> None:
+        raise RobotError("its port is not there")
+
+    monkeypatch.setattr("nodes.robot.node.make_driver", gone)
+    for code in (EXIT_BAD_CONFIG, EXIT_FAILED):
+        with pytest.raises(NodeError, match="its port is not there") as caught:
+            node(RobotNode, RobotConfig())
+        assert caught.value.exit_code == code
+        (tmp_path / "place-node").write_text("0 5 0")  # an earlier process moved
 
 
 def test_an_action_has_the_time_it_really_took(wheels: Any, tell: Any) -> None:
