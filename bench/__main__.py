@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import bus, codecs, exchange, jetbot, learning, memory, overhead, read, recorder, replay, write
+from bench import arm, bus, codecs, exchange, jetbot, learning, memory, overhead, read, recorder, replay, write
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -108,7 +108,7 @@ def read_command(quick: bool) -> None:
 @click.option("--quick", is_flag=True, help="A tenth of it.")
 def jetbot_command(quick: bool) -> None:
     """A JetBot over loopback: from an action to its picture; motors that stop when the link fails."""
-    sys.exit(0 if jetbot.bench(click.echo, RESULTS, *((20, 10) if quick else (200, 100))) else 1)
+    sys.exit(0 if jetbot.bench(click.echo, RESULTS, *((20, 10) if quick else (100, 100))) else 1)
 
 
 @cli.command("exchange")
@@ -119,9 +119,17 @@ def exchange_command(quick: bool) -> None:
     sys.exit(0 if reached else 1)
 
 
+@cli.command("arm")
+@click.option("--quick", is_flag=True, help="Half a minute of each, one seed.")
+def arm_command(quick: bool) -> None:
+    """The emulated SO-101 with two cameras, live: how even its 30 Hz are, and whether it can be learned."""
+    times = (30.0, 30.0, 30.0, 1) if quick else (120.0, 300.0, 180.0, 3)
+    sys.exit(0 if arm.bench(click.echo, RESULTS, *times) else 1)
+
+
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
-    exchange_command, jetbot_command, codecs_command, learning_command,
+    arm_command, jetbot_command, exchange_command, codecs_command, learning_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from nodes.robot.arm import SO101
+from nodes.robot.arm.driver import SO101
 from nodes.robot.interface import Observation, Options
 from protocol.messages import Action
 

@@ -136,7 +136,7 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def problem(self) -> str:
         """What can be known to be wrong before anything is started; empty when nothing is."""
         if self.driver in ARMS:
-            from nodes.robot.arm_options import problem
+            from nodes.robot.arm.options import problem
 
             return problem(self.driver, self.options)
         if self.driver != REPLAY:

@@ -14,8 +14,8 @@ from nodes.robot.interface import Robot, RobotError
 BUILT_IN = {
     "toroidal_dot": "nodes.robot.dot:ToroidalDot",
     "jetbot": "nodes.robot.jetbot:JetBot",
-    "so101": "nodes.robot.arm:SO101",
-    "lerobot": "nodes.robot.arm:LeRobotArm",
+    "so101": "nodes.robot.arm.driver:SO101",
+    "lerobot": "nodes.robot.arm.driver:LeRobotArm",
 }
 EXTRAS = {"jetbot": "jetbot"}
 """What `pip install 'toddle-robotics[...]'` must bring for a driver."""

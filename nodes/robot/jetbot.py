@@ -189,9 +189,9 @@ class JetBot:
 
     def close(self) -> None:
         """Let go; the server stops the motors when it hears nothing more."""
+        self._closed.set()
         with suppress(RobotError):
             self.stop()
-        self._closed.set()
         self._drop()
 
     def _connect(self) -> None:

@@ -225,7 +225,7 @@ class Link:
             return (LinkError if text.startswith("too late") else RobotError)(f"{self._at}: {text}")
         if isinstance(error, TimeoutError):
             return LinkError(f"no answer from {self._at} within {self._at.timeout_s:g} s")
-        return (LinkError if isinstance(error, EOFError | OSError) else RobotError)(f"{self._at}: {text}")
+        return LinkError(f"{self._at}: {text}")
 
 
 def read_key(path: str | None) -> bytes:

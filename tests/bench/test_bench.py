@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import bus, codecs, dora_bus, memory, overhead, read, read_cold, recorder, replay, write, writers
+from bench import bus, codecs, dora_bus, jetbot, memory, overhead, read, read_cold, recorder, replay, write, writers
 from bench.recordings import write_session
 
 SIZE = (32, 48)
@@ -121,3 +121,11 @@ def test_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = write_session(tmp_path / "cold", frames, "raw")
     for way in read_cold.WAYS:
         assert read_cold.main(way, raw, session, 0)["fps"] > 0
+
+
+@pytest.mark.slow
+def test_jetbot(tmp_path: Path) -> None:
+    jetbot.bench(lambda _: None, tmp_path, actions=1, trials=1)
+    found = json.loads((tmp_path / "jetbot.json").read_bytes())
+    assert [len(times) for times in found["times_s"].values()] == [1, 1]
+    assert {how: len(times) for how, times in found["stops_s"].items()} == {"cut": 1, "stall": 1}

@@ -96,6 +96,8 @@ def test_environment_of_nodes() -> None:
     [
         (" ", Ask("robot", "pause", {})), ("n", Ask("robot", "step", {})), ("y", Ask("predictor", "confirm", {})),
         ("7", Ask("predictor", "drive", {"index": 7})), ("m", Ask("robot", "mark", {"mark": "success"})),
+        ("f", Ask("robot", "mark", {"mark": "failure"})), ("d", Ask("robot", "mark", {"mark": "discard"})),
+        ("r", Ask("robot", "reset", {})),
         ("Q", Ask("launcher", "stop", {})), ("x", None), ("\x1b", Ask("robot", "halt", {})), ("²", None),
     ],
 )  # fmt: skip

@@ -23,8 +23,8 @@ from toddle.record.verify import FILE, verify
 from toddle.sessions.exchange import numbers
 
 if TYPE_CHECKING:
-    from nodes.robot.arm import SO101
-    from nodes.robot.arm_moves import Pose
+    from nodes.robot.arm.driver import SO101
+    from nodes.robot.arm.moves import Pose
 
 FIELDS = ("joint", "delta", "secondary", "secondary_delta", "action_duration_s", "rate_hz", "episodes", "episode_s", "between_s", "seed")
 """Options that are fields of the plan."""
@@ -85,7 +85,7 @@ def so101(ctx: click.Context, **given: Any) -> None:
 
 def _told(ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
     """Fields of a plan that the command line names. Raises ValueError."""
-    from nodes.robot.arm_options import ArmOptions
+    from nodes.robot.arm.options import ArmOptions
     from toddle.robot.calibrate import arm_words
 
     told = {name: given[name] for name in FIELDS if _named(ctx, name)}
@@ -108,7 +108,7 @@ def _named(ctx: click.Context, name: str) -> bool:
 @contextmanager
 def _back_to_start(plan: Plan) -> Iterator[SO101]:
     """The arm, for whoever uses it before the run; in the end, whatever happened, it is where it was."""
-    from nodes.robot.arm_options import problem
+    from nodes.robot.arm.options import problem
     from nodes.robot.interface import RobotError
 
     if wrong := problem("so101", plan.driver_options()):
@@ -127,7 +127,7 @@ def _back_to_start(plan: Plan) -> Iterator[SO101]:
 
 def _open(plan: Plan) -> SO101:
     """Without its cameras. Raises RobotError."""
-    from nodes.robot.arm import SO101
+    from nodes.robot.arm.driver import SO101
 
     return SO101({name: value for name, value in plan.options.items() if name != "cameras"} | {"joint": plan.joint}, 0)
 
@@ -149,7 +149,7 @@ def _walk_back(plan: Plan, start: Pose) -> None:
 def _prepared(plan: Plan, arm: SO101, ctx: click.Context, given: dict[str, Any]) -> Plan:
     """The plan with the time that an action takes, and a person's agreement. Lets go of the arm. Raises RobotError."""
     if not (given["skip_calibration"] or _named(ctx, "action_duration_s")):
-        from nodes.robot.arm_timing import measure_timing
+        from nodes.robot.arm.timing import measure_timing
 
         click.echo(f"calibration: {plan.joint} moves by {plan.delta:g}, up and down; Ctrl-C stops")
         timing = measure_timing(arm, plan.joint, plan.delta, click.echo)

@@ -19,7 +19,7 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
 
     The arm moves one joint up and down by delta, and walks back to where it was, also after Ctrl-C.
     """
-    from nodes.robot.arm_options import INSTALL
+    from nodes.robot.arm.options import INSTALL
     from nodes.robot.interface import RobotError
 
     try:
@@ -28,10 +28,13 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
         raise BadInput(str(error)) from None
     except ImportError as error:
         raise BadInput(f"{INSTALL} ({error})") from None
-    from nodes.robot.arm_timing import measure_timing, save_timing
+    from nodes.robot.arm.timing import measure_timing, save_timing
 
     try:
-        timing = measure_timing(arm, joint, delta, click.echo)
+        try:
+            timing = measure_timing(arm, joint, delta, click.echo)
+        finally:
+            arm.close()
         click.echo(f"an action takes {timing.action_duration_s:.2f} s: 1.2 times the slowest move")
         if save is not None:
             save_timing(timing, save)
@@ -40,8 +43,6 @@ def calibrate(driver: str, sets: tuple[str, ...], joint: str, delta: float, save
         raise click.ClickException("interrupted; the arm is back where it was") from None
     except (RobotError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    finally:
-        arm.close()
 
 
 def open_arm(driver: str, sets: tuple[str, ...], without_cameras: bool = False) -> Any:
@@ -49,8 +50,8 @@ def open_arm(driver: str, sets: tuple[str, ...], without_cameras: bool = False) 
 
     Raises RobotError, or ValueError for words that cannot be read.
     """
-    from nodes.robot.arm import SO101, LeRobotArm
-    from nodes.robot.arm_options import ArmOptions
+    from nodes.robot.arm.driver import SO101, LeRobotArm
+    from nodes.robot.arm.options import ArmOptions
 
     options = arm_words(sets, set(ArmOptions.__struct_fields__))
     if without_cameras:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emulators.so101 import SO101Emulator
-from nodes.robot.arm import SO101, LeRobotArm
+from nodes.robot.arm.driver import SO101, LeRobotArm
 from nodes.robot.interface import RobotError
 
 from ...nodes.conftest import message, node
@@ -66,7 +66,7 @@ def options(plugin: None, emulator: SO101Emulator) -> dict[str, Any]:
 @pytest.fixture
 def so101(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SO101]]:
     """The emulated arm with further options; let go of at the end."""
-    monkeypatch.setattr("nodes.robot.arm.WALK_PART_S", 0.002)
+    monkeypatch.setattr("nodes.robot.arm.driver.WALK_PART_S", 0.002)
     made: list[SO101] = []
 
     def make(seed: int = 0, **more: Any) -> SO101:

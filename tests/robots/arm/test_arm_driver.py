@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from nodes.robot.arm import LeRobotArm
+from nodes.robot.arm.driver import LeRobotArm
 from nodes.robot.config import RobotConfig
 from nodes.robot.drivers import make_driver
 from nodes.robot.interface import RobotError, check_action, check_observation

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulators.so101 import SO101Emulator
-from nodes.robot.arm import SO101
+from nodes.robot.arm.driver import SO101
 from nodes.robot.interface import RobotError
 
 Make = Callable[..., SO101]

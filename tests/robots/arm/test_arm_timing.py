@@ -4,15 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from emulators.so101 import SO101Emulator
-from nodes.robot.arm import SO101
-from nodes.robot.arm_moves import between, held, set_points
-from nodes.robot.arm_options import Range, arm_options, read_timing
-from nodes.robot.arm_settling import Settling
-from nodes.robot.arm_timing import duration_s, measure_timing
+from nodes.robot.arm.driver import SO101
+from nodes.robot.arm.moves import between, held, set_points
+from nodes.robot.arm.options import Range, arm_options, read_timing
+from nodes.robot.arm.settling import Settling
+from nodes.robot.arm.timing import duration_s, measure_timing
 from nodes.robot.interface import RobotError
 from toddle.robot.calibrate import calibrate
 
@@ -128,3 +129,11 @@ def test_the_command_says_what_is_wrong_in_one_line(plugin: None, words: list[st
     done = CliRunner().invoke(calibrate, ["so101", *words])
     assert done.exit_code == 2 and line in done.output and "Traceback" not in done.output
     assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_cable_that_is_pulled_meanwhile_is_one_line(options: dict[str, Any], emulator: SO101Emulator, monkeypatch: Any) -> None:
+    given = [part for name in ("port", "id", "calibration_dir") for part in ("--set", f"{name}={options[name]}")]
+    monkeypatch.setattr("click.echo", lambda text, **_: emulator.fault("unplug"))
+    done = CliRunner().invoke(calibrate, ["so101", *given], standalone_mode=False)
+    assert "the port" in str(done.exception) and "is gone" in str(done.exception)
+    assert isinstance(done.exception, click.ClickException)

@@ -106,12 +106,12 @@ def relay(server: Server) -> Iterator[Relay]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Any], int]]:
+def serve() -> Iterator[Callable[..., int]]:
     """Serve an rpyc service of the test's own, in this process; its port."""
     servers: list[jetbot_server.Server] = []
 
-    def start(service: Any) -> int:
-        server = jetbot_server.Server(service, hostname="127.0.0.1", port=0, auto_register=False)
+    def start(service: Any, kind: Any = jetbot_server.Server) -> int:
+        server = kind(service, hostname="127.0.0.1", port=0, auto_register=False)
         server._listen()
         threading.Thread(target=server.start, daemon=True).start()
         servers.append(server)

@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import rpyc
+from rpyc.core.stream import SocketStream
 
+from nodes.robot import jetbot_link
 from nodes.robot.drivers import make_driver
 from nodes.robot.interface import RobotError
 from onboard import jetbot_server
@@ -150,7 +152,7 @@ def test_a_server_that_stays_away_ends_it_with_one_line(server: Server, relay: R
     assert "\n" not in str(raised.value)
 
 
-def test_the_originals_server_works_too(serve: Callable[[Any], int], robot: Callable[..., Any]) -> None:
+def test_the_originals_server_works_too(serve: Callable[..., int], robot: Callable[..., Any]) -> None:
     Original.speeds.clear()
     driver = robot(serve(Original), actions=[STAND, TURN], frozen_s=0)
     red = driver.observe().images["front"]
@@ -159,7 +161,29 @@ def test_the_originals_server_works_too(serve: Callable[[Any], int], robot: Call
     assert max(Original.speeds) == (0.3, -0.3) and Original.speeds[0] == Original.speeds[-1] == (0, 0)
 
 
-def test_a_lost_server_without_a_watchdog_counts_as_moving(serve: Callable[[Any], int], robot: Callable[..., Any]) -> None:
+class Before6(jetbot_server.Server):
+    """Writes messages as rpyc 4 and 5 do; what they answer to a message of 6 was seen with 4.1.5, 5.0.1 and 5.3.1."""
+
+    def _serve_client(self, sock: socket.socket, credentials: Any) -> None:
+        self.service._connect(jetbot_link._ChannelBefore6(SocketStream(sock)), {}).serve_all()
+
+
+def test_a_server_with_an_older_rpyc_is_spoken_to_in_its_way(serve: Callable[..., int], robot: Callable[..., Any]) -> None:
+    Original.speeds.clear()
+    between = Relay(serve(Original, Before6))
+    driver = robot(between.port, actions=[STAND, TURN], frozen_s=0)
+    assert driver.observe().images and driver.execute(TURN) and Original.speeds
+    between.set("cut")
+    assert not driver.execute(TURN)
+    made = between.connections_made
+    between.set("pass")
+    assert driver.observe().images
+    assert between.connections_made - made == 2, "it remembers"
+    driver.close()
+    between.close()
+
+
+def test_a_lost_server_without_a_watchdog_counts_as_moving(serve: Callable[..., int], robot: Callable[..., Any]) -> None:
     between = Relay(serve(Original))
     driver = robot(between.port, actions=[STAND, TURN], frozen_s=0, call_timeout_s=0.1)
     between.set("stall")
@@ -172,19 +196,19 @@ def test_a_lost_server_without_a_watchdog_counts_as_moving(serve: Callable[[Any]
 
 
 @pytest.mark.parametrize("service", [Original, with_camera(Still())])
-def test_a_camera_that_hangs_is_noticed(service: Any, serve: Callable[[Any], int], robot: Callable[..., Any]) -> None:
+def test_a_camera_that_hangs_is_noticed(service: Any, serve: Callable[..., int], robot: Callable[..., Any]) -> None:
     driver = robot(serve(service), frozen_s=0.2)
     with pytest.raises(RobotError, match="camera frozen"):
         look_for_ever(driver)
 
 
-def test_a_camera_that_is_gone_is_told_as_the_server_has_it(serve: Callable[[Any], int], robot: Callable[..., Any]) -> None:
+def test_a_camera_that_is_gone_is_told_as_the_server_has_it(serve: Callable[..., int], robot: Callable[..., Any]) -> None:
     driver = robot(serve(with_camera(Still("camera: cable pulled"))))
     with pytest.raises(RobotError, match=r"camera: cable pulled$"):
         driver.observe()
 
 
-def test_a_picture_may_be_too_old(serve: Callable[[Any], int], robot: Callable[..., Any]) -> None:
+def test_a_picture_may_be_too_old(serve: Callable[..., int], robot: Callable[..., Any]) -> None:
     camera = Still()
     driver = robot(serve(with_camera(camera)), max_frame_age_s=1e-6, frozen_s=0.1)
     camera.read_s = time.monotonic()  # newer than the link, but never new enough

@@ -39,10 +39,9 @@ def check_exact(every: Path, decisions: Path, told: list[list[tuple[int, int | N
             assert now.episodes()[episode].frames == len(steps)
 
 
-def test_what_lerobots_engine_and_dataset_make_of_the_policy_imports_exactly(tmp_path: Path) -> None:
+def test_what_the_policy_decides_in_a_dataset_of_lerobot_imports_exactly(tmp_path: Path) -> None:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-    from lerobot.rollout.inference.sync import SyncInferenceEngine
     from lerobot.utils.import_utils import register_third_party_plugins
 
     from storage.exchange.lerobot.importing import import_lerobot
@@ -56,22 +55,21 @@ def test_what_lerobots_engine_and_dataset_make_of_the_policy_imports_exactly(tmp
     policy = policy_class.from_pretrained(None, config=config)
     names = [f"joint{place}.pos" for place in range(6)]
     features: dict[str, Any] = {key: {"dtype": "float32", "shape": (6,), "names": names} for key in ("observation.state", "action")}
-    engine = SyncInferenceEngine(policy, *make_pre_post_processors(config), features, names, "try", "cpu", "so_follower")
+    before, after = make_pre_post_processors(config)
     camera = {"observation.images.front": {"dtype": "image", "shape": (16, 16, 3), "names": ["height", "width", "channels"]}}
     dataset = LeRobotDataset.create("local/x", 8, features | camera, root=tmp_path / "data", robot_type="so_follower", use_videos=False)
-    engine.reset()
+    policy.reset()
     shown = 0
     for length, kept in ((14, True), (9, False), (17, True)):  # the second is thrown away
-        engine.reset()
+        policy.reset()
         state = np.arange(6, dtype=np.float32)
         for frame in range(length):
             policy.clock = lambda at=frame: at / 8
             shown += 1
             picture = np.full((16, 16, 3), shown, np.uint8)
-            action = engine.get_action({"observation.state": state})
-            row = {"observation.state": state, "observation.images.front": picture, "action": action.numpy(), "task": "try"}
-            dataset.add_frame(row)
-            state = action.numpy().astype(np.float32)
+            action = after(policy.select_action(before({"observation.state": torch.from_numpy(state)[None]})))[0].numpy()
+            dataset.add_frame({"observation.state": state, "observation.images.front": picture, "action": action, "task": "try"})
+            state = action
         if kept:
             dataset.save_episode()
         else:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nodes.robot.arm_options import Timing
+from nodes.robot.arm.options import Timing
 from nodes.robot.interface import RobotError
 from toddle.record import so101, verify
 from toddle.record.canvases import CAPTION_HIGH, captioned
@@ -76,7 +76,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
     monkeypatch.setattr(so101, "_open", opened)
     monkeypatch.setattr(so101, "_run", run)
     monkeypatch.setattr(so101, "verify", look)
-    monkeypatch.setattr("nodes.robot.arm_timing.measure_timing", measure)
+    monkeypatch.setattr("nodes.robot.arm.timing.measure_timing", measure)
     return made
 
 
@@ -197,6 +197,29 @@ def test_a_person_without_a_display_says_yes_no_or_longer(seen: list[float], mon
     assert len(list(tmp_path.glob("toddle-*/verification.png"))) == 3
     no = CliRunner().invoke(looking, input="n\n")
     assert no.exit_code == 1 and "not accepted: nothing was recorded" in no.output
+
+
+class Window:
+    """Where a key is pressed at the third look, or which is closed then."""
+
+    def __init__(self, keys: str) -> None:
+        self._keys = iter(keys)
+        self.shown = 0
+        self.closed = False
+
+    def show(self, picture: Any) -> None:
+        self.shown += 1
+
+    def poll_key(self) -> str | None:
+        key = next(self._keys, None)
+        self.closed = key is None
+        return key
+
+
+def test_a_key_in_the_window_is_an_answer_and_closing_it_is_no() -> None:
+    assert verify._ask_beside(Window("xsr"), np.zeros((8, 8, 3), np.uint8), "?") == "r"  # type: ignore[arg-type]
+    closed = Window("xx")
+    assert verify._ask_beside(closed, np.zeros((8, 8, 3), np.uint8), "?") == "n" and closed.shown == 3  # type: ignore[arg-type]
 
 
 def test_after_a_failure_there_is_no_yes(seen: list[float]) -> None:

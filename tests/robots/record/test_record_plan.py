@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from nodes.predictor.joint import JointOptions
-from nodes.robot.arm_options import arm_options
+from nodes.robot.arm.options import arm_options
 from nodes.robot.config import RobotConfig
 from toddle.record.plan import Plan, gone_on, words
 

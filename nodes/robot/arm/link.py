@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from nodes.robot.arm_bus import MotorBus, port_gone
-from nodes.robot.arm_lerobot import one_line
-from nodes.robot.arm_moves import Pose
-from nodes.robot.arm_options import ArmOptions
+from nodes.robot.arm.bus import MotorBus, port_gone
+from nodes.robot.arm.lerobot import one_line
+from nodes.robot.arm.moves import Pose
+from nodes.robot.arm.options import ArmOptions
 from nodes.robot.interface import RobotError
 
 TRIES = 3

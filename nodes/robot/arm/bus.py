@@ -8,9 +8,9 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from nodes.robot.arm_lerobot import one_line
-from nodes.robot.arm_moves import Pose
-from nodes.robot.arm_options import Range
+from nodes.robot.arm.lerobot import one_line
+from nodes.robot.arm.moves import Pose
+from nodes.robot.arm.options import Range
 
 STATUS = "Status"
 NO_ANSWER = "no status packet"

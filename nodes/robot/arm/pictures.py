@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.robot.arm_options import NO_CAMERA, ArmOptions
+from nodes.robot.arm.options import NO_CAMERA, ArmOptions
 from nodes.robot.interface import Observation, RobotError
 
 STACKED = "stacked"

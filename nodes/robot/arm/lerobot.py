@@ -7,7 +7,7 @@ import pkgutil
 from contextlib import suppress
 from typing import Any
 
-from nodes.robot.arm_options import INSTALL, ArmOptions
+from nodes.robot.arm.options import INSTALL, ArmOptions
 from nodes.robot.interface import RobotError
 
 MOST_WORDS = 300

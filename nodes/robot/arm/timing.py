@@ -1,6 +1,6 @@
 """How long an action of an arm takes, measured on the arm.
 
-    timing = measure_timing(arm, "shoulder_pan", 10.0, tell=print)      # arm: nodes.robot.arm.LeRobotArm
+    timing = measure_timing(arm, "shoulder_pan", 10.0, tell=print)      # arm: nodes.robot.arm.driver.LeRobotArm
     save_timing(timing, "pan.json")                                     # and `timing: pan.json` among the options of its driver
 
 Four moves: up by delta, back, down by delta, back. An action is given 1.2 times what the slowest took to come to rest.
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from nodes.robot.arm import LeRobotArm
-from nodes.robot.arm_moves import full_name, short_name
-from nodes.robot.arm_options import Timing
+from nodes.robot.arm.driver import LeRobotArm
+from nodes.robot.arm.moves import full_name, short_name
+from nodes.robot.arm.options import Timing
 from nodes.robot.interface import RobotError
 
 LIMIT_S = 5.0

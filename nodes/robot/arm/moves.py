@@ -7,7 +7,7 @@ Positions and goals are by LeRobot's names, such as `shoulder_pan.pos`; a discre
 import difflib
 from collections.abc import Collection, Mapping
 
-from nodes.robot.arm_options import Range
+from nodes.robot.arm.options import Range
 from protocol.messages import Action, ActionSpaceInfo
 
 HELD_WITHIN = 3.0

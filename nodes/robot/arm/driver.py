@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Iterable
 
-from nodes.robot.arm_lerobot import make_lerobot
-from nodes.robot.arm_link import Link
-from nodes.robot.arm_moves import HELD_WITHIN, Pose, between, clamped, full_name, held, narrowed, set_points, short_name, space_of
-from nodes.robot.arm_options import ArmOptions, Range, arm_options
-from nodes.robot.arm_pictures import Layout
-from nodes.robot.arm_settling import DEPARTED, Settling
+from nodes.robot.arm.lerobot import make_lerobot
+from nodes.robot.arm.link import Link
+from nodes.robot.arm.moves import HELD_WITHIN, Pose, between, clamped, full_name, held, narrowed, set_points, short_name, space_of
+from nodes.robot.arm.options import ArmOptions, Range, arm_options
+from nodes.robot.arm.pictures import Layout
+from nodes.robot.arm.settling import DEPARTED, Settling
 from nodes.robot.interface import Observation, Options, RobotError
 from protocol.messages import Action
 

@@ -1,0 +1,1 @@
+"""Arms that LeRobot drives."""
