@@ -159,10 +159,14 @@ class Contract(Trial):
     def _check_new_arrays(self) -> str:
         advice = "make new ones for each observation, such as image.copy()"
         self.must_see()
+        if self.fills_again:
+            raise Failed(f"it fills an array that it gave away; {advice}")
         kept = [(frame_arrays(seen), copies) for seen, copies in self.seen]
         for number, (before, copies) in enumerate(kept):
             for name, array in before.items():
-                if any(np.may_share_memory(array, other) for after, _ in kept[number + 1 :] for other in after.values()):
+                if any(
+                    array is not other and np.may_share_memory(array, other) for after, _ in kept[number + 1 :] for other in after.values()
+                ):
                     raise Failed(f"{name} lies in the same memory in two observations; {advice}")
                 if not np.array_equal(array, copies[name], equal_nan=array.dtype.kind == "f"):
                     raise Failed(f"{name} changed after it was given away; {advice}")

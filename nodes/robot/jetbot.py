@@ -101,6 +101,8 @@ class JetBot:
 
     def observe(self) -> Observation:
         """The first picture read after the last action has ended."""
+        if self._closed.is_set():
+            raise RobotError("it is closed; make another one")
         since_s = time.monotonic()
         while True:
             if self._link is None:

@@ -31,6 +31,21 @@ class Listed(Good):
         self.action_space = ActionSpaceInfo(names=["speed"], choices=[{"speed": 0.0}, {"speed": 1.0}])
 
 
+class ShowsAFrameTwice(Good):
+    """As a camera that is slower than who looks: the same frame again is nothing wrong, nobody writes to it."""
+
+    def __init__(self, options: dict[str, Any], seed: int) -> None:
+        super().__init__(options, seed)
+        self.shown, self.looks = None, 0
+
+    def observe(self) -> Observation:
+        self.shown = super().observe() if self.looks % 2 == 0 else self.shown
+        self.looks += 1
+        if self._closed:
+            raise RobotError("closed")
+        return self.shown  # type: ignore[return-value]
+
+
 class TakesAnyOption(Good):
     def __init__(self, options: dict[str, Any], seed: int) -> None:
         super().__init__({}, seed)

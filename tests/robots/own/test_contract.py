@@ -19,7 +19,7 @@ sys.path.append(str(HERE))  # as `toddle` does with the folder where it is calle
 
 import broken_drivers as broken  # noqa: E402
 
-GOOD = ["toroidal_dot", "broken_drivers:Good", "broken_drivers:Listed"]
+GOOD = ["toroidal_dot", "broken_drivers:Good", "broken_drivers:Listed", "broken_drivers:ShowsAFrameTwice"]
 
 
 def check(driver: str, **wanted: Any) -> list[Finding]:
