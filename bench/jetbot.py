@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import rpyc
 
-from nodes.robot.jetbot import JetBot
-from nodes.robot.jetbot_core import length_s
+from nodes.robot.jetbot.core import length_s
+from nodes.robot.jetbot.driver import JetBot
 
 ROOT = Path(__file__).resolve().parents[1]
 FPS = 21

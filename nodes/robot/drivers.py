@@ -13,7 +13,7 @@ from nodes.robot.interface import Robot, RobotError
 
 BUILT_IN = {
     "toroidal_dot": "nodes.robot.dot:ToroidalDot",
-    "jetbot": "nodes.robot.jetbot:JetBot",
+    "jetbot": "nodes.robot.jetbot.driver:JetBot",
     "so101": "nodes.robot.arm.driver:SO101",
     "lerobot": "nodes.robot.arm.driver:LeRobotArm",
 }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from nodes.robot.trial import Finding, Wanted
+    from nodes.robot.contract.trial import Finding, Wanted
 
 STYLES = {"ok": "green", "failed": "bold red", "not checked": "yellow"}
 GRACE_S = 2.0
@@ -41,7 +41,7 @@ def check(driver: str, sets: tuple[str, ...], seed: int, max_action_s: float, li
     \b
     Exit codes: 0 it keeps the contract, 1 it does not, 2 wrong options.
     """
-    from nodes.robot.trial import Wanted
+    from nodes.robot.contract.trial import Wanted
     from toddle.ask import named_value
 
     options = dict(named_value(one) for one in sets)
@@ -61,10 +61,10 @@ def run(wanted: Wanted) -> tuple[list[Finding], dict[str, float]]:
     """The findings, one for each check whatever becomes of the process, and what was timed."""
     import msgspec
 
-    from nodes.robot.contract import NAMES
-    from nodes.robot.trial import Finding
+    from nodes.robot.contract.checks import NAMES
+    from nodes.robot.contract.trial import Finding
 
-    command = [sys.executable, "-P", "-m", "nodes.robot.checking", msgspec.json.encode(wanted).decode()]
+    command = [sys.executable, "-P", "-m", "nodes.robot.contract", msgspec.json.encode(wanted).decode()]
     child = subprocess.Popen(command, stdout=subprocess.PIPE)
     findings: list[Finding] = []
     timing: dict[str, float] = {}

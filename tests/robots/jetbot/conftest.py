@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import rpyc
 
-from nodes.robot.jetbot import JetBot
+from nodes.robot.jetbot.driver import JetBot
 from onboard import jetbot_server
 from tests.live.conftest import wait_for
 from tests.live.relay import Relay

@@ -2,7 +2,7 @@
 
 import sys
 
-from nodes.robot.jetbot import JetBot
+from nodes.robot.jetbot.driver import JetBot
 
 ACTIONS = [{"motor_left": 0.0, "motor_right": 0.0, "duration": 0.0}, {"motor_left": 0.2, "motor_right": 0.2, "duration": 60.0}]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.robot.jetbot_core import RENEW_S, Freshness, backoff, length_s, ramp
+from nodes.robot.jetbot.core import RENEW_S, Freshness, backoff, length_s, ramp
 
 SPEEDS = st.floats(-1, 1).filter(bool)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from nodes.robot import contract
+from nodes.robot.contract.trial import Finding, Wanted
 from nodes.robot.drivers import make_driver
-from nodes.robot.trial import Finding, Wanted
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))  # as `toddle` does with the folder where it is called

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from nodes.robot.bodies import frame_arrays
+from nodes.robot.contract.hands import Broken, Hung
+from nodes.robot.contract.spaces import actions_to_try, wrong_with_space
+from nodes.robot.contract.trial import LOOKS, Failed, Finding, NotChecked, Trial, line, pictures, shapes, words
 from nodes.robot.core import CommandGate
 from nodes.robot.drivers import make_driver, unknown
-from nodes.robot.hands import Broken, Hung
 from nodes.robot.interface import Observation, Robot, RobotError, check_action
 from nodes.robot.limits import Limits
-from nodes.robot.spaces import actions_to_try, wrong_with_space
-from nodes.robot.trial import LOOKS, Failed, Finding, NotChecked, Trial, line, pictures, shapes, words
 from protocol.messages import Action, Command
 
 NAMES = (

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from nodes.robot.interface import Observation, Options, RobotError
-from nodes.robot.jetbot_core import Freshness, backoff, length_s, ramp
-from nodes.robot.jetbot_link import Address, Link, LinkError, TLSFiles, open_link, read_key
+from nodes.robot.jetbot.core import Freshness, backoff, length_s, ramp
+from nodes.robot.jetbot.link import Address, Link, LinkError, TLSFiles, open_link, read_key
 from protocol.messages import Action, ActionSpaceInfo
 
 CAMERA = "front"

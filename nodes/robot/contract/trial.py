@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from nodes.robot.bodies import frame_arrays
-from nodes.robot.hands import Broken, Hands, Hung
+from nodes.robot.contract.hands import Broken, Hands, Hung
 from nodes.robot.interface import Observation, Robot, RobotError, check_observation
 from protocol.messages import Action, ActionSpaceInfo
 
@@ -48,7 +48,7 @@ class NotChecked(Exception):
 
 
 class Trial:
-    """What the checks of one driver share; see `nodes/robot/contract.py`."""
+    """What the checks of one driver share; see `nodes/robot/contract/checks.py`."""
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted

@@ -1,4 +1,4 @@
-"""A driver under test in a process of its own: `python -m nodes.robot.checking WANTED`, WANTED as JSON.
+"""A driver under test in a process of its own: `python -m nodes.robot.contract WANTED`, WANTED as JSON.
 
 It writes lines of JSON, each a list: `["begin", name]`, `["finding", {...}]`, `["timing", {...}]`, and `["alive"]` every
 half second: whoever reads them can tell a driver that hangs with everything else from one that takes its time.
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from nodes.robot.contract import Contract
-from nodes.robot.trial import Wanted
+from nodes.robot.contract.checks import Contract
+from nodes.robot.contract.trial import Wanted
 
 ALIVE_S = 0.5
 

@@ -1,0 +1,1 @@
+"""Does a driver keep the contract of `nodes/robot/interface.py`?"""

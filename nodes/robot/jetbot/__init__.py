@@ -1,0 +1,1 @@
+"""A JetBot, by the server that runs on it."""
