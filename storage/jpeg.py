@@ -18,7 +18,7 @@ def check_installed() -> None:
         import cv2  # noqa: F401
     except ImportError as error:
         raise MissingPackage(
-            f"codec jpeg needs OpenCV, which cannot be imported ({error}): pip install 'toddle-robotics[viewer]', "
+            f"codec jpeg needs OpenCV, which cannot be imported ({error}): python -m pip install -c constraints.txt -e '.[viewer]', "
             "or choose another codec where you record"
         ) from None
 

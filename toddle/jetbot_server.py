@@ -15,5 +15,5 @@ def jetbot_server(words: tuple[str, ...]) -> None:
     try:
         from onboard.jetbot_server import main
     except ImportError as error:
-        raise click.ClickException(f"{error}; pip install 'toddle-robotics[jetbot]'") from None
+        raise click.ClickException(f"{error}; python -m pip install -c constraints.txt -e '.[jetbot]'") from None
     sys.exit(main(list(words)))

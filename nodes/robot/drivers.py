@@ -18,7 +18,7 @@ BUILT_IN = {
     "lerobot": "nodes.robot.arm.driver:LeRobotArm",
 }
 EXTRAS = {"jetbot": "jetbot"}
-"""What `pip install 'toddle-robotics[...]'` must bring for a driver."""
+"""What `pip install -e '.[...]'` must bring for a driver."""
 
 
 def unknown(name: str) -> str:
@@ -42,7 +42,7 @@ def make_driver(name: str, options: dict[str, Any], seed: int) -> Robot:
     try:
         driver_class = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
-        hint = f"; pip install 'toddle-robotics[{EXTRAS[name]}]'" if name in EXTRAS else ""
+        hint = f"; python -m pip install -c constraints.txt -e '.[{EXTRAS[name]}]'" if name in EXTRAS else ""
         raise RobotError(f"driver {name!r} cannot be loaded: {error}{hint}") from None
     try:
         driver: Robot = driver_class(options, seed)

@@ -78,7 +78,7 @@ def _need_pictures() -> None:
     try:
         import cv2  # noqa: F401
     except ImportError as error:
-        raise click.ClickException(f"{error}; pip install 'toddle-robotics[viewer]'") from None
+        raise click.ClickException(f"{error}; python -m pip install -c constraints.txt -e '.[viewer]'") from None
 
 
 def _option(text: str) -> tuple[str, Any]:

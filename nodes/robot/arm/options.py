@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-INSTALL = "an arm needs lerobot: pip install 'toddle-robotics[so101]'"
+INSTALL = "an arm needs lerobot: python -m pip install -c constraints.txt -e '.[so101]'"
 NO_CAMERA = (
     "the arm has no camera: give cameras, such as {front: {type: opencv, index_or_path: 0, width: 640, height: 480, fps: 30}}; "
     "lerobot-find-cameras tells which there are"

@@ -16,9 +16,9 @@ import pytest
 import rpyc
 from rpyc.core.stream import SocketStream
 
-from nodes.robot import jetbot_link
 from nodes.robot.drivers import make_driver
 from nodes.robot.interface import RobotError
+from nodes.robot.jetbot import link as jetbot_link
 from onboard import jetbot_server
 from tests.live.relay import Relay
 

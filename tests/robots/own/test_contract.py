@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nodes.robot import contract
+from nodes.robot.contract import checks as contract
 from nodes.robot.contract.trial import Finding, Wanted
 from nodes.robot.drivers import make_driver
 
