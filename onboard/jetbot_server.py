@@ -537,6 +537,7 @@ def main(words=None):
         if not (given.key_file or given.tls_ca):
             log.warning("no key: whoever reaches this port can drive; see --key-file")
         what = "a SIMULATED JetBot" if given.camera == "test" else f"camera {given.camera}, motors {given.motors}"
+        server.listener.listen(server.backlog)  # before it is said
         log.info("listening on %s:%d, %s; motors stop after %g s without a call", given.host, server.port, what, wheels.watchdog_s)
         server.start()
     except KeyboardInterrupt:

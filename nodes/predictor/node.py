@@ -3,14 +3,13 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-import numpy as np
 
-from nodes.predictor.background import Background
 from nodes.predictor.config import PredictorConfig
-from nodes.predictor.history import History, Images, Place
+from nodes.predictor.foresight import Foresight, Made
+from nodes.predictor.history import Place
 from nodes.predictor.joint import LOGGER, JointSelector
 from nodes.predictor.selectors import EndOfActions, Seen, Selector, SelectorError, make_selector, pick
 from nodes.predictor.weights import WeightsRefused, check
@@ -18,29 +17,10 @@ from nodes.runtime import MAX_WAIT_S, Node, NodeError, content_of
 from nodes.worlds import check_images, model_actions, to_action, to_vector
 from protocol import messages as m
 
-if TYPE_CHECKING:
-    from worldmodel.predictor import FramePredictor
-    from worldmodel.spec import ModelSpec
-
 METRICS_EVERY_S = 1.0
-KEPT_FRAMES = 4
-KEPT_CHOICES = 64
 LOOK_S = 0.005
 """How often it is looked whether a prediction is there."""
 PERSON = "person"
-
-
-class Made(msgspec.Struct, frozen=True):
-    """A prediction: of which robot, where it was made, the actions tried, which was chosen, and the image of each."""
-
-    robot: m.Robot
-    place: Place
-    tried: list[m.Action]
-    chosen: int | None
-    version: int
-    images: Images
-    last: Images
-    took_s: float
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -61,9 +41,7 @@ class PredictorNode(Node):
         self.robot: m.Robot | None = None
         self.selector: Selector | None = None
         self.candidates: list[m.Action] = []
-        self.history = History(KEPT_FRAMES, 0)
-        self.model: FramePredictor | None = None
-        self.version = 0
+        self.foresight = Foresight(self.config.device, self.config.threads)
         self._newest: dict[str, tuple[str, int]] = {}
         self._to_predict: Place | None = None
         self._asked: tuple[Place, m.Action] | None = None
@@ -71,13 +49,7 @@ class PredictorNode(Node):
         self._shown = Shown(0, 0)
         self._selected: tuple[Place, m.Action | None] | None = None
         self._driven: int | None = None
-        self._chosen: dict[Place, m.Action] = {}
-        self._made: Made | None = None
-        self.predicting: Background[Made] = Background()
-        self._after: Place | None = None
-        self._came: Images | None = None
         self._new_weights: m.Message | None = None
-        self._error: tuple[float, float] | None = None
         self._next_prediction_s = 0.0
         self._next_metrics_s = 0.0
         self._latency_ms = 0.0
@@ -93,11 +65,10 @@ class PredictorNode(Node):
             raise NodeError(f"robot {robot.robot[:60]!r}: {error}") from None
         self.robot = robot
         # of an earlier run of the robot
-        self._to_predict = self._asked = self._waiting = self._made = self._selected = None
+        self._to_predict = self._asked = self._waiting = self._selected = None
+        self.foresight.meet(len(robot.actions.names))
         choices = [dict(choice) for choice in robot.actions.choices]  # to the last digit: 0.12 is no float32
         self.candidates = choices or [to_action(vector, robot.actions.names) for vector in vectors]
-        context = self.model.spec.context if self.model else 0
-        self.history = History(max(KEPT_FRAMES, context), len(robot.actions.names))
         if self.config.selector == "none":
             return
         try:
@@ -120,10 +91,7 @@ class PredictorNode(Node):
         if self.robot is not None:
             with content_of(message):
                 check_images(images, self.robot.cameras)
-        self.history.add_frame(place, images)
-        self._compare(place, images)
-        if place == self._after:
-            self._came = images
+        self.foresight.see(place, images)
         self._to_predict = place
         if not message.body.last:
             self._shown = Shown(message.envelope.mono_ns, self.bus.clock.mono_ns())
@@ -135,16 +103,16 @@ class PredictorNode(Node):
         place = message.envelope.episode or 0, message.envelope.step or 0
         with content_of(message):
             vector = to_vector(message.body.action, self.robot.actions.names)
-        self.history.add_action(place, vector)
-        if message.body.safe and place in self._chosen:
+        self.foresight.history.add_action(place, vector)
+        if message.body.safe and place in self.foresight.chosen:
             self._late += 1
-        self._choose(place, message.body.action)
+        self.foresight.choose(place, message.body.action)
 
     def on_weights(self, message: m.Message) -> None:
         if self.config.model == "none":
             return
         self._new_weights = message
-        if not self.predicting.busy:
+        if not self.foresight.busy:
             self._use_new_weights()
 
     def _use_new_weights(self) -> None:
@@ -155,23 +123,13 @@ class PredictorNode(Node):
         body: m.Weights = message.body
         try:
             spec, data = check(message, self._newest.get(message.envelope.source))
-            self._take_weights(spec, data)
+            self.foresight.use(spec, data, body.version)
         except (ValueError, RuntimeError) as error:
             self.bus.refuse(error.reason if isinstance(error, WeightsRefused) else "weights_fit")
             self.alarm("weights", f"weights version {body.version} of {message.envelope.source} are not used: {error}")
             return
-        self.version = body.version
         self._newest[message.envelope.source] = message.envelope.run, body.version
         self._weights_s = message.envelope.t_ns / 1e9
-
-    def _take_weights(self, spec: "ModelSpec", data: bytes) -> None:
-        from worldmodel.predictor import FramePredictor
-
-        if self.model is not None and self.model.spec == spec:
-            self.model.swap(data)
-            return
-        self.model = FramePredictor(spec, data, self.config.device, self.config.threads)
-        self.history.length = max(KEPT_FRAMES, spec.context)
 
     # -- selecting --------------------------------------------------------------------------------
 
@@ -216,17 +174,11 @@ class PredictorNode(Node):
 
     def _command(self, place: Place, action: m.Action, by: str) -> None:
         """Good for `deadline_s` from the frame on, by the robot's clock; the time that a person took counts for nothing."""
-        self._choose(place, action)
+        self.foresight.choose(place, action)
         asked_ns = self.bus.clock.mono_ns() - self._shown.heard_ns if by == PERSON else 0
         deadline_ns = self._shown.robot_ns + asked_ns + int(self.config.deadline_s * 1e9)
         body = m.Command(action=action, by=by, deadline_mono_ns=deadline_ns)
         self.publish("command", body, episode=place[0], step=place[1])
-
-    def _choose(self, place: Place, action: m.Action) -> None:
-        """Remember which candidate was chosen, or really taken, after the frame at `place`."""
-        self._chosen[place] = action
-        while len(self._chosen) > KEPT_CHOICES:
-            self._chosen.pop(next(iter(self._chosen)))
 
     def do_drive(self, args: dict[str, Any]) -> None:
         """`index`: a person chooses this candidate, now or for the next step; of a joint what is decided next."""
@@ -272,91 +224,46 @@ class PredictorNode(Node):
         if now_s >= self._next_metrics_s:
             self._next_metrics_s = now_s + METRICS_EVERY_S
             self._report()
-        if self.predicting.busy:
-            made = self.predicting.take()
-            if made is None:
+        if self.foresight.busy:
+            made = self.foresight.take()
+            if made is not None:
+                self._show(made)
+            if self.foresight.busy:
                 return LOOK_S
-            self._show(made)
         self._use_new_weights()
-        if self._to_predict is None or self.model is None or self.robot is None:
+        if self._to_predict is None or self.foresight.model is None or self.robot is None:
             return MAX_WAIT_S
         if now_s < self._next_prediction_s:
             return self._next_prediction_s - now_s
         self._next_prediction_s = now_s + (1 / self.config.max_hz if self.config.max_hz else 0)
-        self._predict(self.robot, self.model, self._to_predict)
+        names = self.robot.actions.names
+        self.foresight.begin(self._to_predict, self.candidates, lambda action: to_vector(action, names))
         self._to_predict = None
         return LOOK_S
 
-    def _predict(self, robot: m.Robot, model: "FramePredictor", place: Place) -> None:
-        """Begin to: frames that come meanwhile are answered."""
-        frames, past = self.history.until(place)
-        tried, chosen = self._to_try(place)
-        vectors = np.stack([to_vector(action, robot.actions.names) for action in tried])
-        version, self._after, self._came = self.version, (place[0], place[1] + 1), None
-
-        def work() -> Made:
-            start_s = time.perf_counter()
-            images = model.predict(frames, past, vectors)
-            last = {name: stack[-1] for name, stack in frames.items()}
-            return Made(robot, place, tried, chosen, version, images, last, time.perf_counter() - start_s)
-
-        self.predicting.begin(work)
-
     def _show(self, made: Made) -> None:
-        """Publish a prediction; what it is of may have come already."""
-        if made.robot is not self.robot:
-            return  # of an earlier run of the robot
         self._latency_ms = made.took_s * 1000
         self.took(made.took_s)
-        error, copied = self._error or (None, None)
+        error, copied = self.foresight.error or (None, None)
         body = m.Prediction(
             candidates=made.tried, offered=len(self.candidates), chosen=made.chosen, weights_version=made.version,
             error=error, copy_last_error=copied, latency_ms=self._latency_ms,
         )  # fmt: skip
         arrays = {f"next/{name}": image for name, image in made.images.items()}
         self.publish("prediction", body, arrays, episode=made.place[0], step=made.place[1])
-        self._made = made
-        if self._after is not None and self._came is not None:
-            self._compare(self._after, self._came)
 
     def close(self) -> None:
-        if hasattr(self, "predicting"):
-            self.predicting.close()
-
-    def _to_try(self, place: Place) -> tuple[list[m.Action], int | None]:
-        """The candidates, with the action chosen here among them (a continuous one seldom is), and its index."""
-        action = self._chosen.get(place)
-        if action is None:
-            return self.candidates, None
-        tried = self.candidates if action in self.candidates else [*self.candidates, action]
-        return tried, tried.index(action)
-
-    def _compare(self, place: Place, images: Images) -> None:
-        """Score the prediction of this frame, if there was one of the action really taken."""
-        made, self._made = self._made, None
-        if made is None or made.place != (place[0], place[1] - 1):
-            return
-        action = self._chosen.get(made.place)
-        if action not in made.tried:
-            return
-        chosen = made.tried.index(action)
-        predicted = {name: stack[chosen] for name, stack in made.images.items()}
-        self._error = mean_squared(predicted, images), mean_squared(made.last, images)
+        if hasattr(self, "foresight"):
+            self.foresight.close()
 
     def numbers(self) -> Mapping[str, float]:
         return {**super().numbers(), **({"weights_s": self._weights_s} if self._weights_s else {})}
 
     def _report(self) -> None:
-        values = {"latency_ms": self._latency_ms, "weights_version": self.version, "late": self._late}
-        if self._error is not None:
-            values |= {"live_mse": self._error[0], "live_copy_last_mse": self._error[1]}
+        values = {"latency_ms": self._latency_ms, "weights_version": self.foresight.version, "late": self._late}
+        if self.foresight.error is not None:
+            values |= dict(zip(("live_mse", "live_copy_last_mse"), self.foresight.error, strict=True))
         self.metrics(values)
-
-
-def mean_squared(ours: Images, theirs: Images) -> float:
-    """Mean squared difference over all cameras' pixels, on [0, 1]."""
-    squares = [np.square(ours[name].astype(np.float32) - theirs[name]) for name in ours]
-    return float(sum(s.sum() for s in squares) / sum(s.size for s in squares) / 255.0**2)
 
 
 def _words(action: m.Action) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from nodes.predictor.config import PredictorConfig
-from nodes.predictor.node import KEPT_CHOICES, PredictorNode, mean_squared
+from nodes.predictor.foresight import KEPT_CHOICES, mean_squared
+from nodes.predictor.node import PredictorNode
 from nodes.runtime import NodeError
 from protocol import messages as m
 
@@ -164,7 +165,7 @@ def test_late_commands_are_counted_and_memory_is_bounded(predictor: Any, see: An
     replay = predictor(selector="none")
     for step in range(3 * KEPT_CHOICES):
         did(replay, step, 1.0)
-    assert len(replay._chosen) == KEPT_CHOICES
+    assert len(replay.foresight.chosen) == KEPT_CHOICES
 
 
 def test_without_a_model_torch_is_never_imported() -> None:
@@ -229,7 +230,7 @@ def think(made: Any) -> None:
     """Begin what is due, and wait for it."""
     made.tick()
     until_s = time.monotonic() + 60
-    while made.predicting.busy:
+    while made.foresight.busy:
         assert time.monotonic() < until_s
         made.tick()
 
@@ -266,18 +267,18 @@ def test_no_score_across_a_hole_or_an_episode(follower: Any, see: Any, did: Any,
 
 def test_frames_are_answered_while_the_model_thinks(follower: Any, see: Any, did: Any, weights: Any) -> None:
     follower.on_weights(weights(version=1))
-    let_go, predict = threading.Event(), follower.model.predict
-    follower.model.predict = lambda *args: let_go.wait(60) and predict(*args)
+    let_go, predict = threading.Event(), follower.foresight.model.predict
+    follower.foresight.model.predict = lambda *args: let_go.wait(60) and predict(*args)
     see(follower, 0, 10)
     assert 0 < follower.tick() < 0.1, "it looks again soon"
     did(follower, 0, 1.0)
     see(follower, 1, 20)
     follower.on_weights(weights(version=2))
     assert [step for step, _, _ in commands(follower)] == [0, 1]
-    assert (follower.bus.of("prediction"), follower.version) == ([], 1), "weights change between two predictions"
+    assert (follower.bus.of("prediction"), follower.foresight.version) == ([], 1), "weights change between two predictions"
     let_go.set()
     think(follower)
-    assert follower.version == 2
+    assert follower.foresight.version == 2
     think(follower)
     first, second = follower.bus.of("prediction")
     assert (first.envelope.step, first.body.weights_version, second.envelope.step, second.body.weights_version) == (0, 1, 1, 2)
@@ -304,13 +305,13 @@ def test_predictions_keep_to_their_rate(predictor: Any, see: Any, weights: Any) 
 
 def test_weights_are_swapped_in_place(follower: Any, see: Any, weights: Any) -> None:
     follower.on_weights(weights())
-    model = follower.model
+    model = follower.foresight.model
     follower.on_weights(weights(version=2, seed=1))
-    assert follower.model is model
-    assert follower.version == 2
+    assert follower.foresight.model is model
+    assert follower.foresight.version == 2
     follower.on_weights(weights(version=3, context=6))
-    assert follower.model is not model
-    assert follower.history.length == 6
+    assert follower.foresight.model is not model
+    assert follower.foresight.history.length == 6
 
 
 @pytest.mark.parametrize(
@@ -323,19 +324,19 @@ def test_weights_are_swapped_in_place(follower: Any, see: Any, weights: Any) -> 
 )  # fmt: skip
 def test_forged_weights_are_not_used_and_counted(follower: Any, weights: Any, reason: str, change: dict[str, Any]) -> None:
     follower.on_weights(weights(version=1))
-    model, before = follower.model, _parameters(follower)
+    model, before = follower.foresight.model, _parameters(follower)
     follower.on_weights(weights(**{"version": 2, "seed": 1, **change}))
-    assert follower.version == 1
-    assert follower.model is model
+    assert follower.foresight.version == 1
+    assert follower.foresight.model is model
     assert all(torch.equal(one, other) for one, other in zip(before, _parameters(follower), strict=True))
     assert follower.bus.of("alarm")[0].body.name == "weights"
     assert follower.bus.refused == [reason]
     follower.on_weights(weights(version=2))
-    assert follower.version == 2
+    assert follower.foresight.version == 2
 
 
 def _parameters(predictor: Any) -> list[Any]:
-    return [tensor.clone() for tensor in predictor.model.model.parameters()]
+    return [tensor.clone() for tensor in predictor.foresight.model.model.parameters()]
 
 
 def test_weights_of_another_spec_s_tensors_or_none_at_all_are_not_used(follower: Any, weights: Any, message: Make) -> None:
@@ -346,14 +347,14 @@ def test_weights_of_another_spec_s_tensors_or_none_at_all_are_not_used(follower:
     for arrays in ({"safetensors": other.arrays["safetensors"]}, {"safetensors": nonsense}, {}):
         sha256 = hashlib.sha256(arrays["safetensors"].tobytes()).hexdigest() if arrays else good.body.sha256
         follower.on_weights(message("weights", msgspec.structs.replace(good.body, version=2, sha256=sha256), arrays))
-    assert follower.version == 1
+    assert follower.foresight.version == 1
     assert follower.bus.refused == ["weights_fit", "weights_fit", "weights_hash"]
 
 
 def test_a_trainer_that_comes_back_counts_from_one_again(follower: Any, weights: Any) -> None:
     follower.on_weights(weights(version=9))
     follower.on_weights(weights(version=1, run="another"))
-    assert follower.version == 1
+    assert follower.foresight.version == 1
 
 
 def test_a_robot_that_comes_back_begins_anew(follower: Any, see: Any, weights: Any, message: Make, dot_robot: m.Robot) -> None:
@@ -362,7 +363,7 @@ def test_a_robot_that_comes_back_begins_anew(follower: Any, see: Any, weights: A
     follower.on_robot(message("robot", dot_robot, run="another"))
     think(follower)  # the frame of the earlier run is forgotten
     assert follower.bus.of("prediction") == []
-    assert follower.history.length == 6
+    assert follower.foresight.history.length == 6
 
 
 def test_frames_before_the_robot_are_not_predicted(node: Any, see: Any, weights: Any) -> None:

@@ -16,6 +16,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from toddle.attach import BadInput
 from toddle.launch import check_launch
 from toddle.launch import launch as launch_command
 from toddle.record.plan import Plan, gone_on, words
@@ -75,7 +76,9 @@ def so101(ctx: click.Context, **given: Any) -> None:
             else:
                 arm.close()
             code = _run(plan, given)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    except OSError as error:
         raise click.ClickException(str(error)) from None
     if code == 0:
         name = given["name"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from toddle.ask import named_value
 from toddle.attach import BadInput
 
 
@@ -60,18 +61,9 @@ def open_arm(driver: str, sets: tuple[str, ...], without_cameras: bool = False) 
 
 
 def arm_words(sets: tuple[str, ...], own: set[str]) -> dict[str, Any]:
-    """Options from words; values are YAML. Raises ValueError."""
-    import yaml
-
+    """The driver's own options, and under `robot` those that are fields of LeRobot's config."""
     options: dict[str, Any] = {}
-    for word in sets:
-        name, equals, text = word.partition("=")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {word}: {' '.join(str(error).split())}") from None
-        if not equals:
-            raise ValueError(f"--set {word}: give NAME=VALUE")
+    for name, value in map(named_value, sets):
         if name in own:
             options[name] = value
         else:

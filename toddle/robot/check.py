@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toddle.ask import named_value
+
 if TYPE_CHECKING:
     from nodes.robot.contract.trial import Finding, Wanted
 
@@ -42,7 +44,6 @@ def check(driver: str, sets: tuple[str, ...], seed: int, max_action_s: float, li
     Exit codes: 0 it keeps the contract, 1 it does not, 2 wrong options.
     """
     from nodes.robot.contract.trial import Wanted
-    from toddle.ask import named_value
 
     options = dict(named_value(one) for one in sets)
     moves = yes or click.confirm(f"{driver} will make all its moves, the largest too. Is there room, and a hand on its switch?", err=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from toddle.ask import named_value
 from toddle.attach import BadInput
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def try_actions(driver: str, sets: tuple[str, ...], out: Path | None, seed: int,
 
     _need_pictures()
     try:
-        robot = make_driver(driver, dict(_option(text) for text in sets), seed)
+        robot = make_driver(driver, dict(named_value(text) for text in sets), seed)
         try:
             actions = _actions(robot.action_space, robot.safe_action)
             if not yes and driver != "toroidal_dot":
@@ -79,19 +80,6 @@ def _need_pictures() -> None:
         import cv2  # noqa: F401
     except ImportError as error:
         raise click.ClickException(f"{error}; python -m pip install -c constraints.txt -e '.[viewer]'") from None
-
-
-def _option(text: str) -> tuple[str, Any]:
-    from launch.errors import LaunchError
-    from launch.source import parse_value
-
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise BadInput(f"--set {text}: write NAME=VALUE")
-    try:
-        return name, parse_value(value) if value else ""
-    except LaunchError:
-        return name, value
 
 
 def _actions(space: ActionSpaceInfo, safe: Action) -> list[Action]:

@@ -121,7 +121,7 @@ def test_an_arm_that_was_stopped_meanwhile_stays_where_it_is(so101: Make) -> Non
     [
         ([], "the arm's port is missing"),
         (["--set", "port=/dev/none"], "/dev/none"),
-        (["--set", "port"], "--set port: give NAME=VALUE"),
+        (["--set", "port"], "write NAME=VALUE"),
         (["--set", "port=x", "--set", "colour=red"], "The fields `colour` are not valid"),
     ],
 )

@@ -144,7 +144,7 @@ def test_it_goes_on_with_the_same_recording_alone(desk: Desk) -> None:
     assert (desk.plans[1].episodes, desk.plans[1].secondary, desk.plans[1].action_duration_s) == (12, "shoulder_lift", 0.36)
     assert desk.given[1]["resume"]
     refused = CliRunner().invoke(so101.so101, [*resume, "--delta", "12", "--random"])
-    assert refused.exit_code == 1 and desk.plans[2:] == []
+    assert refused.exit_code == 2 and desk.plans[2:] == []
     assert "delta was 10.0, is 12.0 now; by was 'sequence', is 'random' now; sequence was [1, 0, 2, 0], is [] now" in refused.output
     Path("runs/tries-record.json").write_text("{")
     assert "is not what toddle record writes" in CliRunner().invoke(so101.so101, resume).output
@@ -155,7 +155,7 @@ def test_it_goes_on_with_the_same_recording_alone(desk: Desk) -> None:
     [
         (["--random"], "--sequence and --random: give one of them"),
         (["--set", "mode=discrete"], "--set mode is an option of its own here"),
-        (["--set", "wat"], "give NAME=VALUE"),
+        (["--set", "wat"], "write NAME=VALUE"),
         (["--delta", "-1"], "delta is -1: it must be above 0"),
         (["--set", "cameras={}"], "the arm has no camera"),
         (["--secondary", "shoulder_pan"], "shoulder_pan is moved by actions already"),
@@ -163,7 +163,7 @@ def test_it_goes_on_with_the_same_recording_alone(desk: Desk) -> None:
 )
 def test_what_is_wrong_is_said_in_a_line_before_the_arm_is_touched(desk: Desk, words: list[str], what: str) -> None:
     done = record(*words)
-    assert done.exit_code == 1 and what in done.output and desk.done == []
+    assert done.exit_code == 2 and what in done.output and desk.done == []
 
 
 @pytest.fixture
