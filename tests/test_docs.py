@@ -34,6 +34,8 @@ GUIDES = (
     "hosts",
     "recording",
 )
+LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts")
+"""They take a quarter of a minute or more each: left to `make test-all`."""
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)
 ELSEWHERE = (
@@ -190,7 +192,7 @@ def emulator(folder: Path, command: str) -> Iterator[None]:
         robot.communicate()
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] if Path(page).stem in LONG else []) for page in PAGES])
 def test_the_commands_of_a_page_work_as_printed(page: str, pages: dict[str, Future[None]]) -> None:
     pages[page].result()
 

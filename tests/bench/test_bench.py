@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import bus, codecs, dora_bus, jetbot, memory, overhead, read, read_cold, recorder, replay, write, writers
+from bench import arm, bus, codecs, dora_bus, jetbot, memory, overhead, read, read_cold, recorder, replay, write, writers
 from bench.recordings import write_session
 
 SIZE = (32, 48)
 LOOPS_IN_ORDER = (("", ""), ("", ", ahead"), ("", ", unchecked"), ("mcap ", ""), ("mcap ", ", checked"))
 
 
+@pytest.mark.slow
 def test_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus, "TURN_S", 0.1)
     monkeypatch.setattr(dora_bus, "installed", lambda: False)
@@ -24,6 +25,7 @@ def test_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one["lost"] for one in cell["saturated"].values()] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "SYNC_S", 0.0)
     both = recorder.mixed(0.5, rate_hz=30, small_hz=100, size=SIZE)
@@ -33,12 +35,14 @@ def test_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert full["bare"]["mb_s"] > 0
 
 
+@pytest.mark.slow
 def test_overhead() -> None:
     found = overhead.measure(0.5, 1)
     assert found.keys() == {"all", "none", "told"}
     assert found["all"].keys() == {"source", "sink"}
 
 
+@pytest.mark.slow
 def test_replay(tmp_path: Path) -> None:
     place = replay.Place(tmp_path)
     even = replay.punctual(place, 60, SIZE, 1)
@@ -47,6 +51,7 @@ def test_replay(tmp_path: Path) -> None:
     assert (full["whole"], full["frames"]) == (2, replay.FULL_FRAMES)
 
 
+@pytest.mark.slow
 def test_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Speed, kills and what is missing, of toddle and of who is always there."""
     file = tmp_path / "pictures.npy"
@@ -102,6 +107,7 @@ def test_codecs(tmp_path: Path) -> None:
     assert [line.split(" | ")[1] for line in said[1:]] == list(codecs.CODECS)
 
 
+@pytest.mark.slow
 def test_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "BATCH", 4)
     monkeypatch.setattr(read_cold, "READS", 4)
@@ -129,3 +135,13 @@ def test_jetbot(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "jetbot.json").read_bytes())
     assert [len(times) for times in found["times_s"].values()] == [1, 1]
     assert {how: len(times) for how, times in found["stops_s"].items()} == {"cut": 1, "stall": 1}
+
+
+@pytest.mark.slow
+def test_arm(tmp_path: Path) -> None:
+    """The whole graph on an emulated arm: enough of it to count, not to judge."""
+    desk = arm.Desk(tmp_path)
+    cell = arm.even(desk, 8.0)
+    assert cell["lost"] == 0 and cell["steps"] > 30 and cell["ratio"] > 0
+    taught = arm.learned(desk, 15.0, 8.0, 1)
+    assert taught["lost"] == 0 and set(arm.SKILLS) <= set(taught["scores"][0])

@@ -156,6 +156,7 @@ def partition(tmp_path: Path) -> Iterator[Callable[..., Partition]]:
         made[-1].until(lambda: any(status.state == "ready" for status in made[-1].statuses()), "the robot is ready")
         made[-1].ask("go")
         made[-1].is_obeyed()
+        made[-1].until(lambda: made[-1].far.numbers("frame"), "the trainer has a frame")
         return made[-1]
 
     yield make

@@ -117,7 +117,7 @@ def test_a_jpeg_of_another_shape_is_refused():
 
 def test_without_opencv_jpeg_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingPackage, match=r"codec jpeg needs OpenCV.*toddle-robotics\[viewer\]"):
+    with pytest.raises(MissingPackage, match=r"codec jpeg needs OpenCV.*\[viewer\]"):
         codecs_for("jpeg")
     with pytest.raises(MissingPackage):
         ArrayCodec({}).decode(CODEC_IDS["jpeg"], memoryview(b"x"), np.dtype("uint8"), [4, 4, 3])

@@ -68,7 +68,7 @@ def start_server(*options: str) -> Server:
     raise AssertionError(said)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_server() -> Iterator[Server]:
     server = start_server("--camera", "test", "--size", "64", "--fps", "60", "--watchdog-s", str(WATCHDOG_S))
     yield server
@@ -77,7 +77,7 @@ def shared_server() -> Iterator[Server]:
 
 @pytest.fixture
 def server(shared_server: Server) -> Iterator[Server]:
-    """One server for all tests; its motors stand before and after each."""
+    """One server for the tests of a file; its motors stand before and after each."""
     shared_server.wait_stopped()
     yield shared_server
     shared_server.wait_stopped()
