@@ -133,5 +133,5 @@ def test_pickle_as_weights_is_no_weights(node: Any, message: Callable[..., m.Mes
         version=1, spec=json.loads(spec.to_json()), spec_hash=spec.hash, sha256=hashlib.sha256(data).hexdigest(), steps=1, samples=1
     )
     made.on_weights(message("weights", body, {"safetensors": np.frombuffer(data, np.uint8)}))
-    assert made.model is None
+    assert made.foresight.model is None
     assert made.bus.refused == ["weights_fit"]
