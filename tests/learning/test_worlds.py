@@ -76,6 +76,7 @@ def test_the_original_dot_world(seed: int, samples: int) -> None:
 
 
 @pytest.mark.learning
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_real_car_on_episodes_never_trained_on(recordings: Path, tmp_path: Path) -> None:
     import_tub(recordings / "donkeycar_tub", tmp_path / "car", fps=20, episodes_at=[151, 514, 516, 527, 651, 666])

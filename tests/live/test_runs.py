@@ -4,6 +4,7 @@ import json
 import signal
 
 import numpy as np
+import pytest
 
 from storage.reader import SessionReader
 
@@ -48,6 +49,7 @@ def test_a_world_is_learned_recorded_and_scored(bench: Bench) -> None:
     assert (bench.folder / "view-small" / "latest.png").exists() and (bench.folder / "view-small" / "video.mp4").exists()
 
 
+@pytest.mark.slow  # the README's commands, which the tests follow, do the same
 def test_a_real_recording_is_imported_and_replayed(bench: Bench, recordings) -> None:
     tub = str(recordings / "donkeycar_tub")
     made = bench.toddle("sessions", "import", "donkeycar", tub, "--name", "car", "--episodes-at", "151,514,516,527,651,666", "--fps", "20")

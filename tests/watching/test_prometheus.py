@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from protocol.ports import free_ports
@@ -93,6 +94,7 @@ def dashboard(ready: Path, run: str) -> list[str]:
     return [expr.replace("$__rate_interval", RATE_INTERVAL).replace("$run", run) for expr in exprs]
 
 
+@pytest.mark.slow
 def test_every_query_has_an_answer_and_a_fault_is_an_alert(bench: Bench, prometheus: str, tmp_path: Path) -> None:  # noqa: F811
     file = tmp_path / "watched.yaml"
     file.write_text(GRAPH.replace("OPTIONS", json.dumps(SMALL)))

@@ -13,7 +13,8 @@ SAMPLES_PER_FRAME = 8  # a live stream on a slow machine: few new frames for eve
 
 @pytest.mark.learning
 @pytest.mark.timeout(300)
-def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("further", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path, further: bool) -> None:  # type: ignore[no-untyped-def]
     spec = model_spec(world.cameras, world.space)
     learner = Learner(spec, TrainConfig(), "cpu")
     buffer = ReplayBuffer(spec.cameras, action_size=1, context=spec.context, capacity_frames=10_000)
@@ -40,6 +41,10 @@ def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path) 
     assert early.cf_accuracy >= 0.99
     assert early.hit_at_3px is not None
     assert early.hit_at_3px >= 0.98
+    assert early.skill_action_blind is not None
+    assert early.skill_action_blind > 0
+    if not further:
+        return
     late = train(4000)
     assert late.skill_copy_last is not None
     assert late.skill_copy_last >= 0.75
