@@ -145,7 +145,7 @@ def test_the_command_measures_looks_records_goes_on_after_an_interruption_and_wa
     assert "an action takes" in said and "verification.png" in said and "Traceback" not in said, said[-3000:]
     close_to(arm, home)
     refused = toddle("record", "so101", "--resume", "--name", "tries", "--delta", "12")
-    assert "delta was 10.0, is 12.0 now" in refused.communicate(timeout=LIMIT_S)[0] and refused.returncode == 1
+    assert "delta was 10.0, is 12.0 now" in refused.communicate(timeout=LIMIT_S)[0] and refused.returncode == 2
     again = toddle("record", "so101", "--resume", "--name", "tries", "--no-viewer")
     said, _ = again.communicate(timeout=LIMIT_S)
     assert again.returncode == 0 and "toddle sessions import decisions tries" in said, said[-3000:]
