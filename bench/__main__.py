@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import arm, bus, codecs, exchange, jetbot, learning, memory, overhead, read, recorder, replay, write
+from bench import arm, bus, codecs, exchange, jetbot, learning, memory, model_speed, overhead, read, recorder, replay, write
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -127,9 +127,16 @@ def arm_command(quick: bool) -> None:
     sys.exit(0 if arm.bench(click.echo, RESULTS, *times) else 1)
 
 
+@cli.command("model-speed")
+@click.option("--quick", is_flag=True, help="A tenth of the steps.")
+def model_speed_command(quick: bool) -> None:
+    """Training steps beside a plain reference, in turns; what imagining more actions costs; a GPU's table where there is one."""
+    sys.exit(0 if model_speed.bench(click.echo, RESULTS, quick) else 1)
+
+
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
-    arm_command, jetbot_command, exchange_command, codecs_command, learning_command,
+    arm_command, jetbot_command, exchange_command, codecs_command, model_speed_command, learning_command,
 )  # fmt: skip
 
 if __name__ == "__main__":
