@@ -135,7 +135,8 @@ class Learner:
             model=self.model, config=self.config, samples=self.samples, seen=seen, targets=targets, actions=actions, taken=taken,
             prediction=prediction, members=members, real=self.model.patches.real if self.model.patches.padded else None,
             weights=None if batch.weights is None else torch.from_numpy(batch.weights).to(self.device),
-            ids=None if batch.ids is None else tuple(batch.ids.tolist()), steady=not augments(self.config), precision=self.precision,
+            ids=None if batch.ids is None else tuple(int(number) for number in batch.ids),
+            steady=not augments(self.config), precision=self.precision,
         )  # fmt: skip
 
     def _load(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

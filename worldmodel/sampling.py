@@ -154,7 +154,7 @@ class Sampler:
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Arrays by name, and values that JSON can hold."""
-        arrays = {
+        arrays: Arrays = {
             "ids": self.memory.ids, "losses": self.memory.losses, "epoch": self._epoch,
             "weighted_ids": self._weighted[0], "weighted_sums": self._weighted[1],
         }  # fmt: skip
@@ -192,4 +192,5 @@ def priorities(losses: FloatArray, exponent: float) -> np.ndarray[Any, Any]:
 
 def _choose(sums: np.ndarray[Any, Any], count: int, rng: np.random.Generator) -> IntArray:
     """Indexes drawn with replacement by these cumulative weights."""
-    return np.minimum(np.searchsorted(sums, rng.random(count) * sums[-1], side="right"), len(sums) - 1)
+    places: IntArray = np.minimum(np.searchsorted(sums, rng.random(count) * sums[-1], side="right"), len(sums) - 1)
+    return places

@@ -5,6 +5,7 @@ The clamp to [0, 1] that the pictures need kills the gradient of pixels beyond i
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ class Vgg(nn.Module):
 
     def __init__(self, state: dict[str, Tensor], cache_bytes: int) -> None:
         super().__init__()
-        from torchvision.models import vgg16
-
-        self.features = vgg16(weights=None).features[: TAPS[-1]]
+        self.features = nn.Sequential(*_layers())
         own = {name.removeprefix("features."): tensor for name, tensor in state.items() if name.startswith("features.")}
         try:
             self.features.load_state_dict({name: own[name] for name in self.features.state_dict()})
@@ -55,11 +54,12 @@ class Vgg(nn.Module):
     def of_truth(self, camera: str, pictures: Tensor, ids: tuple[int, ...] | None) -> list[Tensor]:
         """The same for true pictures, from memory where these transitions were asked for before."""
         if ids is None:
-            return self(pictures)
+            every: list[Tensor] = self(pictures)
+            return every
         missing = [place for place, number in enumerate(ids) if (camera, number) not in self._known]
         fresh: dict[int, list[Tensor]] = {}
         if missing:
-            features = self(pictures[missing])
+            features: list[Tensor] = self(pictures[missing])
             fresh = {ids[place]: [level[row].clone() for level in features] for row, place in enumerate(missing)}
         rows = [fresh.get(number) or self._known[camera, number] for number in ids]
         for number, levels in fresh.items():
@@ -71,6 +71,16 @@ class Vgg(nn.Module):
         self._held += _bytes(levels)
         while self._held > self._room and self._known:
             self._held -= _bytes(self._known.popitem(last=False)[1])
+
+
+def _layers() -> Iterator[nn.Module]:
+    """VGG16 up to relu3_3, numbered as torchvision does (Simonyan and Zisserman 2015, column D)."""
+    for block, (into, out, convolutions) in enumerate(((3, 64, 2), (64, 128, 2), (128, 256, 3))):
+        if block:
+            yield nn.MaxPool2d(2)
+        for number in range(convolutions):
+            yield nn.Conv2d(out if number else into, out, 3, padding=1)
+            yield nn.ReLU()
 
 
 def _bytes(levels: list[Tensor]) -> int:
