@@ -11,7 +11,7 @@ resume needs: 2N steps are N steps, a new process, and N steps, bit for bit on a
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,8 @@ from worldmodel.diagnostics import Updates, explained_variance, gradient_norms
 from worldmodel.judging import Judgement
 from worldmodel.losses import Case, combined
 from worldmodel.losses.pixel import boost_at, mse
-from worldmodel.network import WorldModel
+from worldmodel.masking import draw_mask
+from worldmodel.models import make_model
 from worldmodel.sampling import Drawn, Sampler
 from worldmodel.schedules import rate
 from worldmodel.source import Source
@@ -55,7 +56,7 @@ class Learner:
         self.precision = pick_precision(config.precision, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = WorldModel(spec).to(self.device)
+            self.model = make_model(spec).to(self.device)
         self.rng = np.random.default_rng(config.seed)  # of sampling, augmentation and masks; saved with the state
         self.sampler = Sampler(config)
         self.pending: deque[Drawn] = deque()
@@ -128,12 +129,21 @@ class Learner:
         """The batch on the device, and what the model says of it."""
         seen, targets, taken = self._load(batch)
         actions = torch.full_like(taken, float("nan")) if self.config.action_blind else taken
-        told, members = actions[:, : self.spec.context], None
+        told = actions[:, : self.spec.context]
+        hidden = members = None
+        if self.config.mask_ratio != (1.0, 1.0):
+            hidden = draw_mask(*targets.shape[::2][:2], self.config.mask_ratio, self.rng).to(self.device)
         with autocast(self.device, self.precision):
-            prediction = self.model(seen, told)
+            if hidden is not None:
+                prediction = self.model.forward_masked(seen, told, targets[:, 0], hidden)
+            elif "ensemble" in self.config.loss:
+                members = self.model.forward_members(seen, told)
+                prediction = members.mean(dim=1)
+            else:
+                prediction = self.model(seen, told)
         return Case(
             model=self.model, config=self.config, samples=self.samples, seen=seen, targets=targets, actions=actions, taken=taken,
-            prediction=prediction, members=members, real=self.model.patches.real if self.model.patches.padded else None,
+            prediction=prediction, members=members, hidden=None if hidden is None else hidden.float(), real=self.model.patches.real if self.model.patches.padded else None,
             weights=None if batch.weights is None else torch.from_numpy(batch.weights).to(self.device),
             ids=None if batch.ids is None else tuple(int(number) for number in batch.ids),
             steady=not augments(self.config), precision=self.precision,
@@ -176,6 +186,13 @@ class Learner:
             raise TrainingFailed(
                 f"{self._nan_row} updates in a row were not finite, after {self.samples} samples: lower train.lr, or set train.grad_clip"
             )
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Take these as the weights to start from, by name (`loading.fit`); the optimizer begins anew."""
+        with torch.no_grad():
+            for (name, parameter), average in zip(self._named, self._ema, strict=True):
+                parameter.copy_(weights[name])
+                average.copy_(weights[name])
 
     # -- judging ----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ POISSON = torch.tensor([0.36787944, 0.73575888, 0.91969860, 0.98101184, 0.996340
 
 def ensemble(case: Case) -> Loss:
     """The changed-pixel loss of each member, with its bootstrapped weights. ValueError for a model of one member."""
-    if case.members is None:
+    if case.members is None or case.members.shape[1] < 2:
         raise ValueError("the ensemble loss needs a model of several members: set spec.ensemble")
     boost = boost_at(case.samples, case.config.boost, case.config.anneal_samples)
     weight = change_weight(case, boost)
