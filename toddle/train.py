@@ -23,12 +23,10 @@ BAD_INPUT = 2
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Train for so long.")
 @click.option("--samples", type=click.IntRange(1), help="Train on so many samples more.")
 @click.option("--total-samples", type=click.IntRange(1), help="Train until there are so many, those of the checkpoint included.")
-@click.option(
-    "--from", "start", metavar="RUN|CHECKPOINT", help="Go on from these weights, in a run of its own.", shell_complete=complete_run
-)
+@click.option("--from", "start", metavar="RUN|CHECKPOINT", help="Begin with these weights, in a new run.", shell_complete=complete_run)
 @click.option("--grow", is_flag=True, help="With --from: the model may have more blocks than the checkpoint.")
 @click.option("--partial", is_flag=True, help="With --from: take the weights that fit, the rest is new.")
-@click.option("--resume", metavar="RUN", help="Go on with a run exactly where its newest checkpoint left off.", shell_complete=complete_run)
+@click.option("--resume", metavar="RUN", help="Go on with a run exactly where it left off.", shell_complete=complete_run)
 @click.option("--held-out", multiple=True, metavar="WHAT", help="Never learned from: last, 3,5-7 (episodes), 20%, from=STEP, or a SESSION.")
 @click.option("--blind", is_flag=True, help="Tell the model no action: the twin that shows what the actions are worth.")
 @click.option("--seed", type=int, default=0, show_default=True)

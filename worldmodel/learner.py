@@ -82,10 +82,15 @@ class Learner:
         """The rate of the next step."""
         return rate(self.config, self.samples, self.judgement.plateau.factor)
 
-    def draw(self, source: Source) -> Batch:
-        """The next batch, as this training samples. Raises ValueError when there is nothing to learn from."""
+    def draw(self, source: Source, first: int | None = None) -> Batch:
+        """The next batch, as this training samples, with the transition `first` at its head if one is given.
+
+        Raises ValueError when there is nothing to learn from.
+        """
         horizon = self.config.horizon
         drawn = self.sampler.draw(source.ids(horizon), self.config.batch_size, self.rng)
+        if first is not None:
+            drawn.ids[0] = first
         return dataclasses.replace(source.windows(drawn.ids, horizon), ids=drawn.ids, weights=drawn.weights)
 
     def step(self, batch: Batch, watch: bool = False) -> dict[str, float]:
@@ -132,7 +137,7 @@ class Learner:
         told = actions[:, : self.spec.context]
         hidden = members = None
         if self.config.mask_ratio != (1.0, 1.0):
-            hidden = draw_mask(*targets.shape[::2][:2], self.config.mask_ratio, self.rng).to(self.device)
+            hidden = draw_mask(len(targets), targets.shape[2], self.config.mask_ratio, self.rng).to(self.device)
         with autocast(self.device, self.precision):
             if hidden is not None:
                 prediction = self.model.forward_masked(seen, told, targets[:, 0], hidden)

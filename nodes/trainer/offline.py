@@ -109,7 +109,7 @@ class Offline:
                         self._left_s(start_s, speed),
                         speed,
                         report["mse"],
-                        self.scores.get("skill_copy_last"),
+                        self._skill(),
                     )
                 )
         self._score()
@@ -145,9 +145,10 @@ class Offline:
         speed = (learner.samples - first) / elapsed_s
         total = learner.samples + int(SPARE * speed * (self.end.seconds - elapsed_s))
         self.learner.config = msgspec.structs.replace(learner.config, total_samples=total)
-        self.journal.event(
-            f"{speed:.0f} samples/s, so {self.end.seconds:g} s are {total} samples: the end of the schedule", total_samples=total
-        )
+        self.journal.event(f"{speed:.0f} samples/s: {self.end.seconds:g} s end the schedule at {total} samples", total_samples=total)
+
+    def _skill(self) -> float | None:
+        return self.scores.get("skill_copy_last")
 
     def _left_s(self, start_s: float, speed: float) -> float | None:
         by_clock = start_s + self.end.seconds - time.monotonic() if self.end.seconds else None

@@ -19,10 +19,10 @@ NOT_THE_SCHEDULE = ("total_samples", "resumed_at", "resumed_lr", "resumed_warmup
 def start_config(
     explicit: dict[str, Any], model: str, start: Checkpoint | None, *, whole: bool = True, **given: Any
 ) -> tuple[TrainConfig, str]:
-    """The configuration, and where its learning rate comes from, in words. `given`: what only what is explicit overrides.
-    `whole`: the checkpoint is gone on with, its optimizer and count of samples included.
+    """The configuration, and where its learning rate comes from, in words.
 
-    A training that goes on with another rate or end keeps its place in the schedule; see `schedules.taken_over`.
+    `given`: what only what is explicit overrides. `whole`: the checkpoint is gone on with, its optimizer and count of
+    samples included; with another rate or end it keeps its place in the schedule, see `schedules.taken_over`.
     """
     preset = PRESETS.get(model, {}).get("train", {})
     base, origin = {**preset, **given}, f"from the preset {model}" if "lr" in preset else "the default"

@@ -1,6 +1,7 @@
 """What a training says of itself: a line of numbers now and then, pictures of what it predicts."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,16 @@ SHOWN = 4
 class Watch:
     """Steps of a learner, written down. The numbers that cost more than a step's own are taken so seldom that they cost little."""
 
-    def __init__(self, learner: Learner, journal: Journal) -> None:
-        self.learner, self.journal = learner, journal
+    def __init__(self, learner: Learner, journal: Journal, more: Callable[[], dict[str, float]] = dict) -> None:
+        """`more`: what else a line holds, asked for when one is written."""
+        self.learner, self.journal, self._more = learner, journal, more
         self._next_s = 0.0
         self._plain_s = 0.0
         self._counted = time.monotonic(), learner.samples
         self.samples_per_s = 0.0
 
-    def step(self, batch: Batch, more: dict[str, float] | None = None) -> dict[str, float]:
-        """One step, and a line when one is due, with `more`."""
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step, and a line when one is due."""
         start_s = time.monotonic()
         due = start_s >= self._next_s
         report = self.learner.step(batch, watch=due)
@@ -41,7 +43,7 @@ class Watch:
             self.samples_per_s = (self.learner.samples - before) / (now_s - then_s)
         self._counted = now_s, self.learner.samples
         counts = {name: value for name, value in report.items() if name != "samples"}
-        self.journal.numbers("step", {**counts, "samples_per_s": self.samples_per_s, **(more or {})}, self.learner.samples)
+        self.journal.numbers("step", {**counts, "samples_per_s": self.samples_per_s, **self._more()}, self.learner.samples)
         extra_s = max(0.0, time.monotonic() - start_s - self._plain_s) if self._plain_s else took_s
         self._next_s = now_s + max(LINE_S, extra_s / COST)
         return report
@@ -55,9 +57,7 @@ def prediction_pictures(learner: Learner, batch: Batch) -> dict[str, np.ndarray]
     for name, frames in some.frames.items():
         rows: list[Any] = []
         for window, actions, answer in zip(frames, some.actions, imagined[name], strict=True):
-            rows += [
-                canvas(window, actions, learner.spec.actions),
-                canvas(np.append(window[:-1], answer[None], 0), actions, learner.spec.actions),
-            ]
+            guessed = np.append(window[:-1], answer[None], 0)
+            rows += [canvas(shown, actions, learner.spec.actions) for shown in (window, guessed)]
         found[name] = np.concatenate(rows)
     return found
