@@ -18,6 +18,7 @@ from worldmodel.places import Places
 from worldmodel.predictor import FramePredictor
 from worldmodel.presets import PRESETS
 from worldmodel.spec import ActionSpace, Camera, ModelSpec, SpecError, model_spec
+from worldmodel.trainconfig import train_config
 
 
 def test_the_default_keeps_its_hash_and_its_weights_names() -> None:
@@ -242,4 +243,6 @@ def test_a_preset_sets_fields_that_exist_and_gives_way_to_what_is_said() -> None
     for name, preset in PRESETS.items():
         spec = model_spec(ONE, SWITCH, name)
         assert {field: getattr(spec, field) for field in preset["spec"]} == preset["spec"]
+        config = train_config(preset["train"])
+        assert {field: getattr(config, field) for field in preset["train"]} == preset["train"]
     assert model_spec(ONE, SWITCH, "run7", separator=16).separator == 16
