@@ -135,7 +135,7 @@ def test_a_resumed_training_is_the_whole_one(odd_spec: ModelSpec, changes: dict[
         return learner
 
     one, other = trained(stops=True).state(), trained(stops=False).state()
-    assert json.dumps(one[1]) == json.dumps(other[1])
+    assert json.dumps(one[1], sort_keys=True) == json.dumps(other[1], sort_keys=True)
     assert set(one[0]) == set(other[0])
     assert [name for name, tensor in one[0].items() if not torch.equal(tensor, other[0][name])] == []
 
