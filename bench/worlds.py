@@ -9,11 +9,16 @@ Windows hold `CONTEXT` seen frames, for a shorter context make `Arrays` of the s
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.learning import recordings
 from nodes.robot.dot import ToroidalDot
+from nodes.robot.mujoco_arm.driver import MujocoArm
+from nodes.robot.mujoco_arm.physics import TIP_COLOUR
+from nodes.robot.truth import Truths
+from nodes.trainer.core import cut_probe
 from nodes.worlds import model_actions, model_cameras
 from storage.exchange.lerobot.importing import import_lerobot
 from storage.exchange.tub_import import import_tub
@@ -143,6 +148,89 @@ def _flat(pictures: np.ndarray) -> np.ndarray:
     """[N, T, S, S, 3] of equal colours to [N * T, S, S, 3]: a reshape would copy all three."""
     grey = pictures[..., 0].reshape(-1, *pictures.shape[2:4])
     return np.broadcast_to(grey[..., None], (*grey.shape, 3))
+
+
+# -- the arm ----------------------------------------------------------------------------------------
+
+ARM_OCTANT = 7
+ARM_STEPS = 30
+HELD_STEPS = 3
+
+
+def arm(seed: int = 0, train: int = 1200, validation: int = 300, test: int = 300, novel: int = 150) -> World:
+    """The MuJoCo arm at 112 x 112: random actions, each held for 1 to 3 steps; episodes of 30 transitions.
+
+    Probes: `seen`, the states of the test with the truth of every action, but for those from which an action leads to the
+    octant of the elbow that is held out; `novel`, states inside it. One that is refused there changes nothing and is left out.
+    """
+    driver = MujocoArm({"holdout_octant": ARM_OCTANT}, seed)
+    rng = np.random.default_rng((seed, 1))
+    parts = [_walks(driver, rng, count // ARM_STEPS, ARM_STEPS) for count in (train, validation, test)]
+    truths = {"seen": Truths(driver.candidates), "novel": Truths(driver.candidates)}
+    for walk in parts[2]:
+        for step in range(CONTEXT - 1, len(walk.states)):
+            driver.restore(walk.states[step])
+            if not driver.leads_there():
+                span = slice(step - CONTEXT + 1, step + 1)
+                truths["seen"].add(driver, walk.images[span], walk.actions[span][:-1])
+    for _ in range(novel):
+        driver.imagine(truths["novel"], rng, held_out=True)
+    long = _walks(driver, rng, 64, CONTEXT + HORIZON - 1)
+    driver.close()
+    arrays = [_joined(part) for part in parts]
+    return World(
+        name="arm",
+        cameras=(Camera("front", driver.options.size, driver.options.size),),
+        actions=model_actions(driver.action_space),
+        train=arrays[0],
+        validation=arrays[1],
+        held_out=arrays[2],
+        probes={name: cut_probe(made.arrays(TIP_COLOUR), CONTEXT) for name, made in truths.items()},
+        rollouts=_side_by_side(long),
+    )
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """T + 1 frames and states of a world that can be put back, T actions, the last of `actions` NaN."""
+
+    images: list[dict[str, np.ndarray]]
+    states: list[Any]
+    actions: list[np.ndarray]
+
+
+def _walks(driver: MujocoArm, rng: np.random.Generator, count: int, steps: int) -> list[_Walk]:
+    return [_walk(driver, rng, steps) for _ in range(count)]
+
+
+def _walk(driver: MujocoArm, rng: np.random.Generator, steps: int) -> _Walk:
+    driver.reset()
+    walk = _Walk([driver.look()], [driver.save()], [])
+    left = 0
+    while len(walk.actions) < steps:
+        if left == 0:
+            left, choice = int(rng.integers(1, HELD_STEPS + 1)), int(rng.integers(len(driver.candidates)))
+        left -= 1
+        if not driver.execute(driver.action_space.choices[choice]):
+            left = 0
+            continue
+        walk.actions.append(driver.candidates[choice])
+        walk.images.append(driver.look())
+        walk.states.append(driver.save())
+    walk.actions.append(np.full_like(driver.candidates[0], np.nan))
+    return walk
+
+
+def _joined(walks: list[_Walk]) -> Arrays:
+    frames = {name: np.stack([images[name] for walk in walks for images in walk.images]) for name in walks[0].images[0]}
+    episode = np.repeat(np.arange(len(walks)), [len(walk.images) for walk in walks])
+    return Arrays(frames, np.concatenate([np.stack(walk.actions) for walk in walks]), episode, CONTEXT)
+
+
+def _side_by_side(walks: list[_Walk]) -> Batch:
+    """Walks of one length as windows."""
+    frames = {name: np.array([[images[name] for images in walk.images] for walk in walks]) for name in walks[0].images[0]}
+    return Batch(frames, np.array([walk.actions[:-1] for walk in walks], np.float32))
 
 
 # -- recordings -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ BUILT_IN = {
     "jetbot": "nodes.robot.jetbot.driver:JetBot",
     "so101": "nodes.robot.arm.driver:SO101",
     "lerobot": "nodes.robot.arm.driver:LeRobotArm",
+    "mujoco_arm": "nodes.robot.mujoco_arm.driver:MujocoArm",
 }
 EXTRAS = {"jetbot": "jetbot"}
 """What `pip install -e '.[...]'` must bring for a driver."""
