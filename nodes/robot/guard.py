@@ -16,7 +16,7 @@ from nodes.robot.interface import (
     RobotError,
     check_action,
     check_observation,
-)
+)  # fmt: skip
 from nodes.runtime import NodeError
 from protocol.messages import Action
 

@@ -202,7 +202,7 @@ class RobotNode(Node):
 
     def _episode_over(self) -> bool:
         """By the number of steps, or because the driver says so."""
-        return 0 < self.config.episode_steps <= self.progress.step or (self.progress.step > 0 and bool(self.driver.ended()))
+        return 0 < self.config.episode_steps <= self.progress.step or bool(self.driver.ended())
 
     # -- episodes ---------------------------------------------------------------------------------
 
