@@ -7,15 +7,15 @@ from storage.reader import SessionReader
 from .conftest import Bench, check_law
 
 
-def test_the_arm_is_learned_live(bench: Bench) -> None:
+def test_the_arm_runs_where_a_world_is_learned(bench: Bench) -> None:
     options = {"cameras": ["front", "wrist"], "holdout_octant": 7, "probe_states": 4}
     run = bench.launch(
-        "online.yaml", "arm", driver="mujoco_arm", size=32, options=options, time_limit_s=5, rate_hz=50, viewer=False, episode_steps=10
+        "online.yaml", "arm", driver="mujoco_arm", size=32, options=options, time_limit_s=2, rate_hz=0, viewer=False, episode_steps=10
     )
     code, output, summary = run.end()
     assert code == 0, output
     check_law(summary)
-    assert summary["steps"] > 20 and summary["samples"] > 0 and summary["scores"]["cf_accuracy"] is not None
+    assert summary["steps"] > 0
     with SessionReader(bench.folder / "sessions" / "arm") as reader:
         robot, probe = reader.robot, reader.probe()
     assert robot is not None and robot.params == {**options, "size": 32} and len(robot.actions.choices) == 7
@@ -47,9 +47,10 @@ def test_pusht_and_a_game_that_ends_by_itself_are_recorded_and_played_again(benc
 
 
 @pytest.mark.slow
-def test_pusht_is_learned_live(bench: Bench) -> None:
-    run = bench.launch("online.yaml", "push", driver="gymnasium:gym_pusht/PushT-v0", time_limit_s=30, rate_hz=50, viewer=False)
+@pytest.mark.parametrize("driver", ["mujoco_arm", "gymnasium:gym_pusht/PushT-v0"])
+def test_they_are_learned_live(driver: str, bench: Bench) -> None:
+    run = bench.launch("online.yaml", "learned", driver=driver, time_limit_s=30, rate_hz=50, viewer=False, options={"probe_states": 8})
     code, output, summary = run.end()
     assert code == 0, output
     check_law(summary)
-    assert summary["steps"] > 100 and summary["samples"] > 0
+    assert summary["steps"] > 50 and summary["samples"] > 0 and summary["scores"]["cf_accuracy"] is not None

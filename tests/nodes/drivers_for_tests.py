@@ -131,10 +131,9 @@ class WheelsThatBreak(Wheels):
 class Game:
     """Its episodes are over after three actions; each has a reward."""
 
-    action_space = ActionSpaceInfo(names=["key"], choices=[{"key": 0.0}, {"key": 1.0}])
-    state_names: list[str] = []
-
     def __init__(self, options: dict[str, object], seed: int) -> None:
+        self.action_space = ActionSpaceInfo(names=["key"], choices=[{"key": 0.0}, {"key": 1.0}])
+        self.state_names: list[str] = []
         self.safe_action = {"key": 0.0}
         self.done = 0
 
