@@ -7,18 +7,16 @@ from storage.reader import SessionReader
 from .conftest import Bench, check_law
 
 
-def test_the_arm_runs_where_a_world_is_learned(bench: Bench) -> None:
-    options = {"cameras": ["front", "wrist"], "holdout_octant": 7, "probe_states": 4}
-    run = bench.launch(
-        "online.yaml", "arm", driver="mujoco_arm", size=32, options=options, time_limit_s=2, rate_hz=0, viewer=False, episode_steps=10
-    )
+def test_the_arm_is_run_and_recorded(bench: Bench) -> None:
+    options = {"cameras": ["front", "wrist"], "size": 32, "holdout_octant": 7, "probe_states": 4}
+    run = bench.launch("run.yaml", "arm", driver="mujoco_arm", options=options, steps=25, rate_hz=0, viewer=False, episode_steps=10)
     code, output, summary = run.end()
     assert code == 0, output
     check_law(summary)
-    assert summary["steps"] > 0
+    assert summary["steps"] == 25 and summary["episodes"] == 3
     with SessionReader(bench.folder / "sessions" / "arm") as reader:
         robot, probe = reader.robot, reader.probe()
-    assert robot is not None and robot.params == {**options, "size": 32} and len(robot.actions.choices) == 7
+    assert robot is not None and robot.params == options and len(robot.actions.choices) == 7
     assert [(one.name, one.height) for one in robot.cameras] == [("front", 32), ("wrist", 32)]
     assert probe is not None and probe.arrays["novel"].tolist() == [1, 1, 0, 0]
 
