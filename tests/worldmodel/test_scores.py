@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DotWorld
 
 from worldmodel.batch import Batch
 from worldmodel.evaluate import Baselines, Marker, Probe, Uncertainty, fit, groups_of, score_rollouts, score_states, score_windows
@@ -17,6 +16,8 @@ from worldmodel.scores.inference import ActionInference
 from worldmodel.scores.intervals import Bootstrap
 from worldmodel.scores.summary import COPY, LINEAR, MEAN, NEAREST, NO_TRAINING, OPTIMUM, TWIN
 from worldmodel.source import Arrays
+
+from .conftest import DotWorld
 
 Array = np.ndarray[Any, Any]
 
