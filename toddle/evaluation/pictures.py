@@ -16,7 +16,8 @@ from worldmodel.scores.transitions import kinds
 Array = np.ndarray[Any, Any]
 
 STATES, ACTIONS, KINDS, ROLLS, MAPPED = 5, 4, 6, 2, 64
-CELL_IN, DPI = 1.25, 110
+CELL_IN, LABELS_IN, DPI = 1.25, 0.8, 110
+FAINTEST = 16.0  # grey levels: a scale of errors ends no lower
 INK, PAPER, FAINT = "#1c2733", "white", "#5b6b7a"
 
 
@@ -65,12 +66,12 @@ def _predictions(path: Path, sample: Sample, ids: IntArray) -> None:
     picked = [(name, int(rows[moved[rows].argmax()])) for name, rows in found]
     rows = np.array([row for _, row in picked])
     predicted = _predict(sample, {name: array[rows] for name, array in batch.frames.items()}, batch.actions[rows])
-    grid = Grid(len(rows), 5, frames.shape[2:4], "One prediction for each kind of action, the liveliest of a few")
+    grid = Grid(len(rows), 5, frames.shape[2:4], "One prediction for each kind of action, the liveliest of a few", left_in=LABELS_IN)
+    scale = max(float(apart(frames[rows, -2], frames[rows, -1]).max()), FAINTEST)
     for row, (name, case) in enumerate(picked):
         last, truth = frames[case, -2], frames[case, -1]
         for column, (picture, title) in enumerate(((last, "last frame"), (truth, "true next"), (predicted[row], "predicted"))):
             grid.show(row, column, picture, title)
-        scale = max(float(apart(last, truth).max()), 1.0)
         grid.heat(row, 3, apart(predicted[row], truth), "error", scale)
         grid.heat(row, 4, apart(last, truth), "true change", scale)
         grid.label(row, name)
@@ -104,7 +105,7 @@ def _rollouts(path: Path, sample: Sample, ids: IntArray) -> None:
     steps = [together(predicted)[:, 0] for predicted, _ in roll(sample.predictor, batch, context)]
     shown = [step for step in SHOWN if step <= sample.horizon]
     frames = together(batch.frames)
-    grid = Grid(2 * len(picked), 1 + len(shown), frames.shape[2:4], "On its own predictions, with the true actions")
+    grid = Grid(2 * len(picked), 1 + len(shown), frames.shape[2:4], "On its own predictions, with the true actions", left_in=LABELS_IN)
     for rollout in range(len(picked)):
         top = 2 * rollout
         for row, name in ((top, "true"), (top + 1, "predicted")):
@@ -141,12 +142,12 @@ def apart(ours: Array, theirs: Array) -> Array:
 class Grid:
     """Rows and columns of small pictures, each with a title in the first row."""
 
-    def __init__(self, rows: int, columns: int, size: Sequence[int], title: str, cell: float = CELL_IN) -> None:
+    def __init__(self, rows: int, columns: int, size: Sequence[int], title: str, cell: float = CELL_IN, left_in: float = 0.1) -> None:
         height, width = cell * size[0] / max(size), cell * size[1] / max(size)
-        room = (0.9 + columns * (width + 0.12), 0.75 + rows * (height + 0.12))
+        room = (left_in + 0.1 + columns * (width + 0.12), 0.75 + rows * (height + 0.12))
         self.figure = Figure(figsize=(max(room[0], 5.5), room[1]), dpi=DPI, facecolor=PAPER)
         self._axes = self.figure.subplots(rows, columns, squeeze=False)
-        left = 0.8 / self.figure.get_figwidth()
+        left = left_in / self.figure.get_figwidth()
         top = 1 - 0.6 / room[1]
         self.figure.subplots_adjust(left=left, right=1 - 0.1 / room[0], top=top, bottom=0.1 / room[1], wspace=0.08, hspace=0.08)
         self.figure.text(0.1 / room[0], 1 - 0.12 / room[1], title, va="top", color=INK, fontsize=9, weight="bold")

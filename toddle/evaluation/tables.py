@@ -65,12 +65,13 @@ def _row(console: Console, row: Row) -> None:
 
 def _pixels(console: Console, pixels: Pixels) -> None:
     table = _table(("", "<"), ("error", ">"), ("PSNR dB", ">"), ("SSIM", ">"), ("skill over it", "<"), ("where it changed", "<"))
-    best = f"least: {figure(pixels.headline)}" if pixels.headline else ""
-    changed = f"{pixels.changed_share:.1%} of it, error {number(pixels.changed_mse, 4)}"
-    table.add_row("[bold]model[/]", f"{pixels.mse:.6f}", number(pixels.psnr, 2), number(pixels.ssim, 4), f"[bold]{best}[/]", changed)
+    changed = f"{pixels.changed_share:.1%} did: error {number(pixels.changed_mse, 4)}"
+    table.add_row("[bold]model[/]", f"{pixels.mse:.6f}", number(pixels.psnr, 2), number(pixels.ssim, 4), "", changed)
     for one in pixels.references:
         psnr, ssim = number(one.psnr, 2), number(one.ssim, 4)
         table.add_row(one.name, f"{one.mse:.6f}", psnr, ssim, figure(one.skill), figure(one.changed_skill))
+    if pixels.headline is not None:
+        console.print(f"  [bold]least skill {figure(pixels.headline)}[/], over {pixels.headline_over}")
     console.print(table)
 
 
@@ -128,6 +129,7 @@ def _original(console: Console, rows: Sequence[Row]) -> None:
     if not found:
         return
     console.print("\n[bold]the original's figures[/], in-sample beside held out: no truth behind the divergence (0 to 255)")
+    several = len({row.session for row, _ in found}) > 1
     names = [("", "<"), ("observations", ">"), ("hybrid", ">"), ("standard", ">"), ("median", ">"), ("p95", ">"), ("p99", ">")]
     table = _table(*names, ("divergence", ">"), ("of motion", ">"))
     for row, divergence in found:
@@ -136,8 +138,13 @@ def _original(console: Console, rows: Sequence[Row]) -> None:
             hybrid, standard = row.losses.hybrid, row.losses.standard
             high = (f"{hybrid.percentiles[name]:.5f}" for name in ("p95", "p99"))
             losses = (str(row.losses.observations), f"{hybrid.mean:.5f}", f"{standard.mean:.5f}", f"{hybrid.median:.5f}", *high)
-        table.add_row(f"{row.session}: {row.on}", *losses, *_divergence(divergence))
+        table.add_row(_short(row, several), *losses, *_divergence(divergence))
     console.print(table)
+
+
+def _short(row: Row, several: bool) -> str:
+    name = row.on.replace("episodes ", "").replace(" episodes", "")
+    return f"{row.session}: {name}" if several else name
 
 
 def _divergence(found: Divergence | None) -> tuple[str, str]:
@@ -165,15 +172,13 @@ def figure(one: Figure | None, digits: int = 3) -> str:
     """A number and its interval."""
     if one is None:
         return NONE
-    return f"{one.value:.{digits}f}" + (f" [{one.low:.{digits}f}, {one.high:.{digits}f}]" if one.low is not None else "").replace(
-        "[", "\\["
-    )
+    return f"{one.value:.{digits}f}" + (f" [{one.low:.{digits}f} {one.high:.{digits}f}]" if one.low is not None else "").replace("[", "\\[")
 
 
 def percent(one: Figure | None) -> str:
     if one is None:
         return NONE
-    return f"{one.value:.1%}" + (f" \\[{one.low:.1%}, {one.high:.1%}]" if one.low is not None else "")
+    return f"{one.value:.1%}" + (f" \\[{100 * one.low:.1f} {100 * one.high:.1f}]" if one.low is not None else "")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -181,7 +186,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _table(*columns: tuple[str, str]) -> Table:
-    table = Table(box=None, pad_edge=True, padding=(0, 1))
+    table = Table(box=None, pad_edge=True, padding=(0, 2, 0, 0))
     for name, side in columns:
-        table.add_column(name, justify="left" if side == "<" else "right", header_style="dim", overflow="fold")
+        table.add_column(
+            name, no_wrap=name not in ("", "action"), justify="left" if side == "<" else "right", header_style="dim", overflow="fold"
+        )
     return table
