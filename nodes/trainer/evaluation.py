@@ -23,8 +23,10 @@ from worldmodel.evaluate import (
     Probe,
     Scores,
     Uncertainty,
+    fit,
     groups_of,
     marker_of,
+    probe_spreads,
     score_rollouts,
     score_states,
     score_windows,
@@ -45,6 +47,7 @@ HORIZON = 16
 SEEN_FRAMES = 256  # that the spread on states learned from is measured on
 ROLLOUT_BYTES = 256 << 20
 AT_ONCE = 32
+LEAST_TO_FIT = 8  # states
 FOUND_ITSELF = "these transitions are among those that are searched"
 
 Say = Callable[[str], None]
@@ -138,7 +141,7 @@ class Evaluation:
             source, ids = learned
             baselines = Baselines.of(source, ids, self.twin)
             self.settings.say("teaches a network to read actions")
-            inference = ActionInference(source, ids, self.spec.actions, self.settings.seed)
+            inference = ActionInference(source, spread(ids, 4 * self.settings.windows), self.spec.actions, self.settings.seed)
             if self.spec.ensemble > 1:
                 seen = window_spreads(self.predictor, source, spread(ids, SEEN_FRAMES)).std
         uncertainty = Uncertainty(self.predictor, None, seen) if self.spec.ensemble > 1 else None
@@ -146,7 +149,8 @@ class Evaluation:
             probe = source.reader.probe()
             cut = None if probe is None else cut_probe(probe.arrays, self.spec.context)
             if cut is not None:
-                yield self._show(self._probe_row(source, cut, baselines, uncertainty))
+                for sample in self._probe_rows(source, cut, baselines, uncertainty):
+                    yield self._show(sample)
             marker = marker_of(cut) if cut is not None and cut.position is not None else None
             for group, episodes in sorted(self._groups(source).items()):
                 sample = self._episodes_row(source, group, episodes, baselines, inference, uncertainty, marker)
@@ -172,14 +176,26 @@ class Evaluation:
                 return source, ids
         return None
 
-    def _probe_row(self, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Sample:
+    def _probe_rows(self, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
+        """The states of regions that were shown and those that never were, each by itself; the latter's calibration is fitted on the former."""
+        if probe.novel is None or not probe.novel.any() or probe.novel.all():
+            yield self._probe_row("probe", source, probe, baselines, uncertainty)
+            return
+        known, novel = (probe.part(np.flatnonzero(probe.novel == which)) for which in (0, 1))
+        yield self._probe_row("probe", source, known, baselines, uncertainty)
+        if uncertainty is not None and len(known) >= LEAST_TO_FIT:
+            said = probe_spreads(self.predictor, known, seed=self.settings.seed)
+            uncertainty = Uncertainty(self.predictor, fit(said), said.std)
+        yield self._probe_row("probe, novel region", source, novel, baselines, uncertainty)
+
+    def _probe_row(self, on: str, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Sample:
         name = source.reader.path.name
-        self.settings.say(f"{name}: scores {len(probe)} states of the probe")
+        self.settings.say(f"{name}: scores {len(probe)} states of the {on}")
         report = score_states(self.predictor, probe, baselines, seed=self.settings.seed, uncertainty=uncertainty)
         hit = None if report.place is None else value(report.place.hit)
         scores = _scores(report.pixels, value(report.counterfactual.accuracy), hit)
         missing = {"rollouts": "a probe knows one step", "losses": "the original's are of recorded observations"}
-        row = Row(name, "probe", False, report.pixels.cases, scores, states=report, missing=missing)
+        row = Row(name, on, False, report.pixels.cases, scores, states=report, missing=missing)
         return Sample(row, self.predictor, probe=probe)
 
     def _episodes_row(

@@ -191,7 +191,7 @@ def test_a_switch_is_an_action_unlike_the_one_before(world: DotWorld) -> None:
 def test_recorded_transitions(track: Arrays, world: DotWorld) -> None:
     train, test = (ids := track.ids())[: len(ids) * 2 // 3], ids[len(ids) * 2 // 3 :]
     baselines = Baselines.of(track, train, twin=Answers(lambda last, tried: last))
-    reading = ActionInference(track, train, world.space, steps=60)
+    reading = ActionInference(track, train, world.space)
     groups = groups_of(track.episode[test], test * 0)
     report = score_windows(Answers(moves), track, test, world.space, baselines, groups, inference=reading)
     assert report.pixels.mse == 0 and report.pixels.headline.value == 1  # type: ignore[union-attr]

@@ -23,7 +23,7 @@ INK, PAPER, FAINT = "#1c2733", "white", "#5b6b7a"
 
 def draw(folder: Path, sample: Sample) -> None:
     """Write all pictures of one row; their names begin with its session and what it is of."""
-    name = f"{sample.row.session}-{sample.row.on.replace(' ', '-')}"
+    name = f"{sample.row.session}-{sample.row.on.replace(',', '').replace(' ', '-')}"
     if sample.probe is not None:
         _counterfactuals(folder / f"{name}-counterfactuals.png", sample)
     elif sample.source is not None and sample.ids is not None:
