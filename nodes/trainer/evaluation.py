@@ -177,7 +177,7 @@ class Evaluation:
         return None
 
     def _probe_rows(self, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
-        """The states of regions that were shown and those that never were, each by itself; the latter's calibration is fitted on the former."""
+        """The states of regions that were shown, and those that never were; calibration of these is fitted on the former."""
         if probe.novel is None or not probe.novel.any() or probe.novel.all():
             yield self._probe_row("probe", source, probe, baselines, uncertainty)
             return

@@ -42,7 +42,8 @@ def _row(console: Console, row: Row) -> None:
         truth = row.states.counterfactual
         lines += [
             ("right action, of " + str(truth.actions), f"{percent(truth.accuracy)} by pixels, {percent(truth.placed)} by position"),
-            ("obedience", f"{figure(truth.skill)}  (1 perfect, 0 deaf)   divergence {figure(truth.divergence, 2)} of the true one"),
+            ("obedience", f"{figure(truth.skill)}   (1 perfect, 0 deaf to actions)"),
+            ("divergence", f"{figure(truth.divergence, 2)} of the true one"),
             ("right over random action", f"{number(truth.delta_psnr, 1)} dB"),
             *_place(row.states.place),
         ]
@@ -79,7 +80,7 @@ def _place(place: Place | None) -> Iterable[tuple[str, str]]:
     if place is None:
         return
     oracle = f"{number(place.oracle_median_px, 2)} median, {number(place.oracle_p95_px, 2)} p95"
-    yield "position error, px", f"{number(place.median_px, 2)} median, {number(place.p95_px, 2)} p95   (true pictures: {oracle})"
+    yield "position error, px", f"{number(place.median_px, 2)} median, {number(place.p95_px, 2)} p95   (of true pictures {oracle})"
     yield "within 3 px", percent(place.hit)
     yield "mass, ghosts, peak", f"{figure(place.mass)}, {figure(place.ghost)}, {number(place.peak, 2)}   shows nothing: {place.lost:.1%}"
 
