@@ -33,8 +33,9 @@ GUIDES = (
     "add-a-robot",
     "hosts",
     "recording",
+    "evaluation",
 )
-LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts")
+LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "evaluation")
 """They take a quarter of a minute or more each: left to `make test-all`."""
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)

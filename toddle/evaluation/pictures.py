@@ -15,7 +15,7 @@ from worldmodel.scores.transitions import kinds
 
 Array = np.ndarray[Any, Any]
 
-STATES, ACTIONS, KINDS, ROLLS, MAPPED = 5, 4, 6, 2, 64
+STATES, ACTIONS, KINDS, ROLLS, MAPPED = 4, 4, 6, 2, 64
 CELL_IN, LABELS_IN, DPI = 1.25, 0.8, 110
 FAINTEST = 16.0  # grey levels: a scale of errors ends no lower
 INK, PAPER, FAINT = "#1c2733", "white", "#5b6b7a"
