@@ -32,7 +32,7 @@ QUIET_S = 2.0
 @click.option("--twin", metavar="RUN|CHECKPOINT", help="The same model trained with action_blind: true, as one more baseline.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--windows", default=512, show_default=True, type=click.IntRange(1), help="At most so many transitions of each group.")
-@click.option("--rollouts", default=64, show_default=True, type=click.IntRange(0), help="At most so many rollouts of each group.")
+@click.option("--rollouts", default=32, show_default=True, type=click.IntRange(0), help="At most so many rollouts of each group.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap and of what is drawn.")
 @click.option(
     "--json", "as_json", metavar="FILE|-", is_flag=False, flag_value="-", help="Everything, as JSON; alone: instead of the tables."

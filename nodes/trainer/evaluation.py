@@ -42,7 +42,7 @@ from worldmodel.scores.summary import COPY, NEAREST, OPTIMUM, value
 from worldmodel.spec import ModelSpec
 
 WINDOWS = 512
-ROLLOUTS = 64
+ROLLOUTS = 32
 HORIZON = 16
 SEEN_FRAMES = 256  # that the spread on states learned from is measured on
 ROLLOUT_BYTES = 256 << 20

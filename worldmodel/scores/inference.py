@@ -16,7 +16,7 @@ from worldmodel.spec import ActionSpace
 
 SIDE = 48  # pixels: every picture is averaged to so many a side
 MOST_PAIRS = 2048
-EPOCHS, LEAST_STEPS, BATCH = 20, 60, 64
+EPOCHS, LEAST_STEPS, BATCH = 10, 60, 64
 
 
 class ActionInference:
