@@ -33,9 +33,11 @@ GUIDES = (
     "add-a-robot",
     "hosts",
     "recording",
+    "training",
+    "models",
     "evaluation",
 )
-LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "evaluation")
+LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "training", "models", "evaluation")
 """They take a quarter of a minute or more each: left to `make test-all`."""
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)
