@@ -200,6 +200,11 @@ class Learner:
                 parameter.copy_(weights[name])
                 average.copy_(weights[name])
 
+    def forget_source(self) -> None:
+        """Transitions come from elsewhere now: what was remembered of others, by their ids, is dropped."""
+        self.sampler = Sampler(self.config)
+        self.pending.clear()
+
     # -- judging ----------------------------------------------------------------------------------
 
     @contextmanager

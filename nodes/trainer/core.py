@@ -40,6 +40,7 @@ class TrainerCore:
         if config.gate and (robot.timing != "lockstep" or train.horizon > 1):
             raise ValueError("gate needs a robot in lockstep, which waits, and no rollout loss: set timing=lockstep or gate=0")
         self.learner = start.learner(train, config.device) if start else Learner(self.spec, train, config.device)
+        self.learner.forget_source()
         size, context = len(self.names), self.spec.context
         self.buffer = ReplayBuffer(cameras, size, context, capacity_bytes=config.buffer_mb * MB)
         self.held_out = ReplayBuffer(cameras, size, context, capacity_bytes=HELD_OUT_MB * MB)

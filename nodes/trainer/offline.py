@@ -21,8 +21,8 @@ from worldmodel.batch import Batch
 from worldmodel.judging import judges
 from worldmodel.learner import Learner
 
-MEASURED_S = 2.0
-"""How long the first steps are timed, where an end in seconds has to be one in samples."""
+WARM_STEPS, MEASURED_S = 3, 2.0
+"""The first steps are slow; how long those behind them are timed, where an end in seconds has to be one in samples."""
 OPEN_END = 1 << 40
 """Stands for an end that is not measured yet."""
 SPARE = 0.97
@@ -79,6 +79,7 @@ class Offline:
         self._waited_s = 0.0
         self._trained_s = float(metadata.get("trained_s", 0.0))
         self._start_s = time.monotonic()
+        self._timed = self._start_s, learner.samples
 
     def go(self, show: Callable[[Shown], None]) -> Outcome:
         """Train to the end. Raises TrainingFailed, StorageError, CheckpointError."""
@@ -139,10 +140,17 @@ class Offline:
 
     def _end_of_seconds(self, start_s: float, first: int) -> None:
         """A schedule that needs an end gets it once, from the speed of the first steps."""
-        learner, elapsed_s = self.learner, time.monotonic() - start_s
-        if learner.config.total_samples < OPEN_END or elapsed_s < min(MEASURED_S, self.end.seconds / 4) or learner.samples == first:
+        learner, now_s = self.learner, time.monotonic()
+        if learner.config.total_samples < OPEN_END:
             return
-        speed = (learner.samples - first) / elapsed_s
+        elapsed_s = now_s - start_s
+        if learner.samples - first <= WARM_STEPS * learner.config.batch_size and elapsed_s < self.end.seconds / 4:
+            self._timed = now_s, learner.samples
+            return
+        then_s, before = self._timed
+        if learner.samples == before or now_s - then_s < min(MEASURED_S, self.end.seconds / 8):
+            return
+        speed = (learner.samples - before) / (now_s - then_s)
         total = learner.samples + int(SPARE * speed * (self.end.seconds - elapsed_s))
         self.learner.config = msgspec.structs.replace(learner.config, total_samples=total)
         self.journal.event(f"{speed:.0f} samples/s: {self.end.seconds:g} s end the schedule at {total} samples", total_samples=total)

@@ -1,7 +1,8 @@
 """TensorBoard and Weights & Biases, for those who want their curves there."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,8 @@ Wandb = Literal["", "offline", "online"]
 
 class TensorBoard:
     def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        with _installed():
+            from torch.utils.tensorboard import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
 
@@ -34,7 +36,8 @@ class WeightsAndBiases:
     """`offline` writes into the folder alone; `wandb sync` sends it later."""
 
     def __init__(self, folder: Path, name: str, mode: Wandb) -> None:
-        import wandb
+        with _installed():
+            import wandb
 
         os.makedirs(folder, exist_ok=True)
         settings = wandb.Settings(silent=True, console="off", init_timeout=60)
@@ -49,6 +52,14 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         self._run.finish()
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise RuntimeError(f"{error.name} is not installed: pip install 'toddle-robotics[track]'") from None
 
 
 def asides(folder: Path, name: str, tensorboard: bool, wandb: Wandb, warn: Warn) -> list[Aside]:

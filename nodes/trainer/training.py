@@ -93,8 +93,7 @@ def prepare(order: Order, readers: Sequence[SessionReader], start: Checkpoint | 
     learner = Learner(spec, config, order.device)
     if start is not None and whole:
         learner.load_state(start.tensors, start.values)
-        learner.pending.clear()  # of other data
-        learner.sampler.memory.forget_before(1 << 62)
+        learner.forget_source()
         said.append(f"goes on from {start.path.name}, {before} samples")
     elif start is not None:
         loaded = fit(spec, start.weights(), "grow" if order.grow else "partial", config.seed)
