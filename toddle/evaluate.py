@@ -94,6 +94,7 @@ def _score(
     what: str, sessions: tuple[str, ...], runs: str | None, root: str | None, twin: str | None, settings: "Settings"
 ) -> "tuple[Path, list[Row], Progress | None]":
     """(the checkpoint, its scores, how its run went)."""
+    from nodes.trainer import learned
     from nodes.trainer.evaluation import EvaluationError
     from nodes.trainer.evaluation import evaluate as score
     from nodes.trainer.history import History, history_of
@@ -103,13 +104,16 @@ def _score(
     from worldmodel import checkpoint
 
     path, own = find_checkpoint(what, runs)
+    told = learned.read(path.parent.parent)  # of a run without a recorder
     other = None if twin is None else checkpoint.load(find_checkpoint(twin, runs)[0])
-    names = list(sessions) or ([own] if own else [])
+    names = list(sessions) or ([own] if own else sorted(told.learned | told.held_out) if told else [])
     if not names:
         raise EvaluationError(f"{what} names no session of its own: name one, `toddle sessions list` shows them")
     readers = [open_session(find_session(sessions_root(root), name)) for name in names]
     recorded = open_session(find_session(sessions_root(root), own)) if own else None
-    history = history_of(recorded) if recorded is not None else History()
+    history = History(learned.ranges(told.learned), learned.ranges(told.held_out)) if told else History()
+    if recorded is not None:
+        history = history_of(recorded)
     rows = score(checkpoint.load(path), readers, history, settings, other)
     return path, rows, None if recorded is None else progress_of(recorded)
 

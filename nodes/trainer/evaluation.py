@@ -13,7 +13,7 @@ import numpy as np
 
 from nodes.trainer.core import cut_probe
 from nodes.trainer.history import Group, History, steps_of, whole
-from nodes.trainer.recorded import Recorded
+from nodes.trainer.transitions import Transitions
 from nodes.worlds import model_actions, model_cameras
 from storage.reader import SessionReader
 from worldmodel.checkpoint import Checkpoint
@@ -82,7 +82,7 @@ class Sample:
     row: Row
     predictor: FramePredictor
     probe: Probe | None = None
-    source: Recorded | None = None
+    source: Transitions | None = None
     ids: IntArray | None = None
     long_ids: IntArray | None = None
     horizon: int = 0
@@ -120,7 +120,7 @@ class Evaluation:
         self.predictor = FramePredictor(checkpoint.spec, checkpoint.weights(), settings.device)
         for reader in readers:
             _check_fits(self.spec, reader)
-        self.sources = [Recorded(reader, self.spec) for reader in readers]
+        self.sources = [Transitions(reader, self.spec) for reader in readers]
         self.twin = None if twin is None else self._twin(twin)
 
     def _twin(self, twin: Checkpoint) -> FramePredictor:
@@ -162,13 +162,13 @@ class Evaluation:
             self.settings.show(sample)
         return sample.row
 
-    def _groups(self, source: Recorded) -> dict[Group, set[int]]:
+    def _groups(self, source: Transitions) -> dict[Group, set[int]]:
         session, groups = whole(source.reader.path), {}  # type: ignore[var-annotated]
         for row in source.reader.episodes():
             groups.setdefault(self.history.group((session, row.episode), steps_of(row)), set()).add(row.episode)
         return groups
 
-    def _learned_from(self) -> tuple[Recorded, IntArray] | None:
+    def _learned_from(self) -> tuple[Transitions, IntArray] | None:
         """The first session that holds episodes that were learned from, and their transitions."""
         for source in self.sources:
             ids = source.of(self._groups(source).get("episodes learned from", set()))
@@ -176,7 +176,7 @@ class Evaluation:
                 return source, ids
         return None
 
-    def _probe_rows(self, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
+    def _probe_rows(self, source: Transitions, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
         """The states of regions that were shown, and those that never were; calibration of these is fitted on the former."""
         if probe.novel is None or not probe.novel.any() or probe.novel.all():
             yield self._probe_row("probe", source, probe, baselines, uncertainty)
@@ -188,7 +188,7 @@ class Evaluation:
             uncertainty = Uncertainty(self.predictor, fit(said), said.std)
         yield self._probe_row("probe, novel region", source, novel, baselines, uncertainty)
 
-    def _probe_row(self, on: str, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Sample:
+    def _probe_row(self, on: str, source: Transitions, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Sample:
         name = source.reader.path.name
         self.settings.say(f"{name}: scores {len(probe)} states of the {on}")
         report = score_states(self.predictor, probe, baselines, seed=self.settings.seed, uncertainty=uncertainty)
@@ -200,7 +200,7 @@ class Evaluation:
 
     def _episodes_row(
         self,
-        source: Recorded,
+        source: Transitions,
         group: Group,
         episodes: set[int],
         baselines: Baselines,
@@ -230,7 +230,7 @@ class Evaluation:
         return Sample(row, self.predictor, source=source, ids=picked, long_ids=long_ids, horizon=horizon)
 
     def _rollouts(
-        self, source: Recorded, group: Group, episodes: set[int], marker: Marker | None
+        self, source: Transitions, group: Group, episodes: set[int], marker: Marker | None
     ) -> tuple[RolloutReport | None, IntArray | None, int, dict[str, str]]:
         """(scores, where they start, for how many steps, why there are none): as far as episodes are long, and memory bounded."""
         wanted = min(self.settings.rollouts, 1 + ROLLOUT_BYTES // _window_bytes(self.spec, HORIZON)) if self.settings.rollouts else 0
@@ -246,7 +246,7 @@ class Evaluation:
                 return report, ids, horizon, {}
         return None, None, 0, {"rollouts": "no two transitions follow each other"}
 
-    def _losses(self, source: Recorded, group: Group, ids: IntArray) -> original.LossFigures | None:
+    def _losses(self, source: Transitions, group: Group, ids: IntArray) -> original.LossFigures | None:
         """Over every transition, as the original took it over full sessions."""
         parts = []
         for start in range(0, len(ids), AT_ONCE):

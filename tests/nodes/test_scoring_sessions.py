@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from nodes.robot.dot import ToroidalDot
 from nodes.trainer.evaluation import EvaluationError, Settings, evaluate
 from nodes.trainer.history import History
-from nodes.trainer.recorded import Recorded
+from nodes.trainer.transitions import Transitions
 from nodes.worlds import model_actions, model_cameras
 from protocol import messages as m
 from storage.views import open_session
@@ -78,7 +78,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, spec: ModelSpec) -> tuple[Pa
 def test_recorded_windows_are_those_of_the_arrays(place: tuple[Path, Arrays, Path], spec: ModelSpec) -> None:
     root, arrays, _ = place
     with open_session(root / "walk") as reader:
-        source = Recorded(reader, spec)
+        source = Transitions(reader, spec)
         ours, theirs = source.ids(3), arrays.ids(3)
         assert source.step[ours].tolist() == [step for _ in range(4) for step in range(STEPS - 3)] and len(ours) == len(theirs)
         mine, wanted = source.windows(ours[:4], 3), arrays.windows(theirs[:4], 3)

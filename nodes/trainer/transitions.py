@@ -1,6 +1,4 @@
-"""Recorded sessions as a source of windows, for scoring."""
-
-import copy
+"""All transitions of a recorded session as a source of windows, with where each of them lies: for scoring."""
 
 import numpy as np
 
@@ -11,7 +9,7 @@ from worldmodel.batch import Batch, IntArray
 from worldmodel.spec import ModelSpec
 
 
-class Recorded:
+class Transitions:
     """The transitions of one session, by index; arrays are new with every call. See worldmodel/source.py."""
 
     def __init__(self, reader: SessionReader, spec: ModelSpec) -> None:
@@ -23,14 +21,8 @@ class Recorded:
         self.second = (self.step / max(rate_hz, 1e-3)).astype(np.int64)
 
     def ids(self, horizon: int = 1) -> IntArray:
-        """Transitions that `horizon` - 1 more follow without a hole."""
-        frame, episode = self._windows.frame, self.episode
-        ahead = horizon - 1
-        whole = np.zeros(len(frame), bool)
-        if len(frame) > ahead:
-            end = len(frame) - ahead
-            whole[:end] = (frame[ahead:] - frame[:end] == ahead) & (episode[ahead:] == episode[:end])
-        return np.flatnonzero(whole)
+        """See `Source`."""
+        return np.flatnonzero(self._windows.lasting(horizon))
 
     def of(self, episodes: set[int], horizon: int = 1) -> IntArray:
         """Those of these episodes."""
@@ -38,9 +30,8 @@ class Recorded:
         return ids[np.isin(self.episode[ids], list(episodes))]
 
     def windows(self, ids: IntArray, horizon: int = 1) -> Batch:
-        """Windows of context + horizon frames; see `Source`."""
-        windows = copy.copy(self._windows)
-        windows.context += horizon - 1  # what follows is the history of the last transition
-        out = windows.empty(len(ids))
-        windows.read(np.asarray(ids) + horizon - 1, out)
-        return Batch(out.frames, out.actions, np.asarray(ids))
+        """See `Source`."""
+        shown, actions = self._windows.of(np.asarray(ids), horizon)
+        frames = self._windows.frames.empty(*shown.shape)
+        self._windows.frames.read(shown, frames)
+        return Batch(frames, actions, np.asarray(ids))
