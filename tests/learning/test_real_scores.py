@@ -24,7 +24,7 @@ STEPS, BATCH = 120, 16
 def sessions(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`car`, and two checkpoints of 120 steps: one told actions, one not."""
     root = tmp_path_factory.mktemp("real")
-    import_tub(recordings / "donkeycar_tub", root / "car", episodes_at=(151, 514, 516, 527, 651, 666))
+    import_tub(recordings / "donkeycar_tub", root / "car", fps=20, episodes_at=[151, 514, 516, 527, 651, 666])
     with open_session(root / "car") as reader:
         assert reader.robot is not None
         spec = model_spec(model_cameras(reader.robot.cameras), model_actions(reader.robot.actions), patch=20, width=64, ensemble=2)

@@ -277,16 +277,16 @@ def told(rng: np.random.Generator, count: int, wrong: float) -> cal.Spreads:
 
 def test_a_fit_on_validation_data_repairs_what_is_told_too_small() -> None:
     rng = np.random.default_rng(0)
-    fitted = fit(told(rng, 4000, 3.0))
-    assert fitted.temperature == pytest.approx(3.0, rel=0.05)
-    found = cal.calibration(told(rng, 4000, 3.0), fitted, seen_std=np.full(5, 0.01))
+    fitted = fit(told(rng, 1500, 3.0))
+    assert fitted.temperature == pytest.approx(3.0, rel=0.08)
+    found = cal.calibration(told(rng, 1500, 3.0), fitted, seen_std=np.full(5, 0.01))
     assert found.raw is not None and found.recalibrated is not None and found.raw.coverage_error > 0.2
-    assert found.recalibrated.coverage_error < 0.02 and found.recalibrated.crps < found.raw.crps
-    assert found.frame.coverage_error is not None and found.frame.coverage_error < 0.03
+    assert found.recalibrated.coverage_error < 0.03 and found.recalibrated.crps < found.raw.crps
+    assert found.frame.coverage_error is not None and found.frame.coverage_error < 0.04
     assert found.frame.crps_skill is not None and found.frame.crps_skill > 0.5
     assert found.frame.error_to_std == pytest.approx(3.0, rel=0.05) and found.frame.spearman.value > 0.9  # type: ignore[union-attr]
     assert found.frame.ause < found.frame.ause_random / 4 and found.auroc_novel == 1.0
-    shifted = cal.calibration(told(rng, 4000, 9.0), fitted)
+    shifted = cal.calibration(told(rng, 1500, 9.0), fitted)
     assert shifted.frame.coverage_error is not None and shifted.frame.coverage_error > 0.2, "elsewhere the fit does not hold, and it shows"
     with pytest.raises(ValueError, match="too few"):
         fit(told(rng, 4, 1.0))
