@@ -14,7 +14,7 @@ from worldmodel.scores.probe import Array, FloatArray, IntArray
 from worldmodel.source import Source
 from worldmodel.spec import ActionSpace
 
-SIDE = 48  # pixels: every picture is averaged to so many a side
+SIDE = 32  # pixels: every picture is averaged to so many a side
 MOST_PAIRS = 2048
 EPOCHS, LEAST_STEPS, BATCH = 10, 60, 64
 
@@ -81,7 +81,7 @@ class ActionInference:
 
 def _net(channels: int, outputs: int) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(channels // 2 * 3, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(channels // 2 * 3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, outputs),
     )  # fmt: skip
 
