@@ -11,7 +11,7 @@ from .conftest import SMALL, Bench, wait_for
 
 @pytest.mark.slow
 def test_the_robot_acts_only_on_frames_that_were_let_through_even_when_the_trainer_dies(bench: Bench) -> None:
-    run = bench.launch("online.yaml", "gated", gate=1e-9, gate_steps=2, viewer=False, stop_when_learned=False, **SMALL)
+    run = bench.launch("online.yaml", "gated", gate=0.0001, gate_steps=2, viewer=False, stop_when_learned=False, **SMALL)
     run.running()
 
     def received() -> int:
