@@ -36,8 +36,9 @@ GUIDES = (
     "training",
     "models",
     "simulators",
+    "evaluation",
 )
-LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "training", "models", "simulators")
+LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "training", "models", "simulators", "evaluation")
 """They take a quarter of a minute or more each: left to `make test-all`."""
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)
