@@ -11,8 +11,9 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `goal`: scores on the held-out probe at which the world counts as learned; with `stop_when_learned` the
     run then ends. Times are seconds. `train_ratio` bounds training to that many samples per new frame (0:
     as fast as it can). Of a robot in lockstep the ratio is kept exactly: what a frame allows is trained before the next
-    one is taken, so that a replay, with the same seed and threads, ends in the same weights as the live run. `resume`
-    is a checkpoint or a folder of checkpoints to go on from. `nice`, up to 19: how far it gives way to other processes.
+    one is taken, so that a replay, with the same seed and threads, ends in the same weights as the live run. The newest
+    `checkpoint_keep` checkpoints stay, and beside them the `checkpoint_best` by their held-out score. `resume` is a
+    checkpoint or a folder of checkpoints to go on from. `nice`, up to 19: how far it gives way to other processes.
     """
 
     model: str = "small"
@@ -29,12 +30,15 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     weights_every_s: float = 1.0
     checkpoint_every_s: float = 60.0
     checkpoint_keep: int = 3
+    checkpoint_best: int = 1
     resume: str = ""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
     def __post_init__(self) -> None:
         if self.buffer_mb < 1 or self.min_transitions < 1 or self.checkpoint_keep < 1:
             raise ValueError("buffer_mb, min_transitions and checkpoint_keep must be at least 1")
+        if self.checkpoint_best < 0:
+            raise ValueError(f"checkpoint_best is {self.checkpoint_best}; give how many of the best stay, 0 for none")
         if not 0 <= self.recent_fraction <= 1:
             raise ValueError(f"recent_fraction is {self.recent_fraction}; give a share from 0 to 1")
         if min(self.eval_every_s, self.weights_every_s, self.checkpoint_every_s) <= 0:
