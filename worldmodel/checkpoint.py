@@ -71,9 +71,7 @@ class Checkpoint:
         return learner
 
 
-def save(
-    folder: str | os.PathLike[str], learner: Learner, metadata: dict[str, Any] | None = None, keep: int = 3, best: int = 0
-) -> Path:
+def save(folder: str | os.PathLike[str], learner: Learner, metadata: dict[str, Any] | None = None, keep: int = 3, best: int = 0) -> Path:
     """Write a checkpoint and return its path; only the newest `keep` stay, and the `best` by the score that the metadata names.
 
     metadata must be JSON-able. Raises CheckpointError when it is not, OSError when the disk refuses.
