@@ -20,7 +20,7 @@ from torch import Tensor
 from worldmodel.batch import Batch
 from worldmodel.devices import autocast, pick_device, pick_precision, use_threads
 from worldmodel.losses import boost_at, pixel_loss
-from worldmodel.network import WorldModel
+from worldmodel.models import make_model
 from worldmodel.spec import ModelSpec
 
 __all__ = ["Batch", "Learner", "TrainConfig"]
@@ -60,7 +60,7 @@ class Learner:
         self.precision = pick_precision(config.precision, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = WorldModel(spec).to(self.device)
+            self.model = make_model(spec).to(self.device)
         self.rng = np.random.default_rng(config.seed)  # for the caller's sampling; saved with the state
         self.samples = 0
         self.steps = 0
