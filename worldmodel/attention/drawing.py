@@ -6,6 +6,7 @@ import numpy as np
 
 from worldmodel.attention.numbers import How, groups_of, join_heads, join_patches, strongest
 from worldmodel.attention.selection import rows_of
+from worldmodel.attention.tokens import Layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +18,10 @@ View = Literal["lines", "matrix", "overlay"]
 VIEWS: tuple[View, ...] = get_args(View)
 ALPHA = 0.6  # of the glow on the canvas
 WIDTH_IN, DPI = 12.0, 100
-CHOSEN = "#00e5ff"
-THIN, THICK = 0.3, 3.5  # points
+CHOSEN = "white"
+DIM = 0.75  # of the canvas below lines
+COLOURS = ("#ff9f1c", "#2ec4ff", "#7ae582", "#ff5d8f", "#c77dff", "#ffe66d")
+THIN, THICK = 0.5, 4.0  # points
 
 
 def draw(
@@ -55,40 +58,33 @@ def _figure(panels: int, height_in: float) -> tuple["Figure", "list[Axes]"]:
 def _picture(figure: "Figure") -> "UInt8Array":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    drawn = FigureCanvasAgg(figure)
+    drawn: Any = FigureCanvasAgg(figure)
     drawn.draw()
     return np.ascontiguousarray(np.asarray(drawn.buffer_rgba())[..., :3])
 
 
 def _canvas_height_in(attention: "Attention") -> float:
     height, width = attention.canvas.shape[:2]
-    return WIDTH_IN * height / width + 0.7
+    return float(WIDTH_IN * height / width + 0.7)
 
 
-def _show_canvas(axes: "Axes", attention: "Attention", patches: list[int]) -> None:
+def _show_canvas(axes: "Axes", attention: "Attention", patches: list[int], light: float = 1.0) -> None:
     """The canvas with the chosen patches framed, and a name for every frame."""
     from matplotlib.patches import Rectangle
 
     height, width = attention.canvas.shape[:2]
-    axes.imshow(attention.canvas, interpolation="nearest", extent=(0, width, height, 0))
+    axes.imshow((attention.canvas * light).astype(np.uint8), interpolation="nearest", extent=(0, width, height, 0))
     for row in rows_of(attention, patches):
         box = attention.queries[row].box
         if box is not None:
             top, left, bottom, right = box
             axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=CHOSEN, linewidth=1.2, zorder=4))
-    names = {frame: f"frame {frame - attention.spec.context + 1}" for frame in range(attention.spec.context)}
-    names[attention.spec.context - 1] = "last frame"
-    names[attention.spec.context] = "predicted"
-    slot = (width + attention_separator(attention)) / (attention.spec.context + 1)
-    axes.set_xticks([frame * slot + (slot - attention_separator(attention)) / 2 for frame in names], list(names.values()))
+    layout = Layout(attention.spec)
+    names = [f"frame {frame}" for frame in range(attention.spec.context)]
+    names[-1] += ", the last"
+    axes.set_xticks([layout.left(frame) + layout.slot / 2 for frame in range(len(names) + 1)], [*names, "predicted"])
     axes.set_yticks([])
     axes.tick_params(length=0)
-
-
-def attention_separator(attention: "Attention") -> int:
-    from worldmodel.attention.tokens import Layout
-
-    return Layout(attention.spec).separator
 
 
 def _lines(attention: "Attention", patches: list[int], read: "FloatArray", quantile: float) -> "Figure":
@@ -96,7 +92,7 @@ def _lines(attention: "Attention", patches: list[int], read: "FloatArray", quant
     from matplotlib.lines import Line2D
 
     figure, (axes,) = _figure(1, _canvas_height_in(attention) + 0.3)
-    _show_canvas(axes, attention, patches)
+    _show_canvas(axes, attention, patches, DIM)
     placed = np.array([key.box is not None for key in attention.keys])  # the class token has no place to draw a line to
     chosen, least = strongest(read[:, :, placed], quantile)
     most = float(read[:, :, placed].max())
@@ -107,12 +103,13 @@ def _lines(attention: "Attention", patches: list[int], read: "FloatArray", quant
         which, key = np.nonzero(kept)
         order = np.argsort(weights[which, key])  # the strongest on top
         which, key = which[order], key[order]
-        share = (weights[which, key] - least) / max(most - least, 1e-12)
-        tints = np.concatenate((np.repeat([colour], len(share), axis=0), 0.25 + 0.75 * share[:, None]), axis=1)
+        share = np.sqrt((weights[which, key] - least) / max(most - least, 1e-12))
+        tints = np.concatenate((np.repeat([colour], len(share), axis=0), 0.3 + 0.7 * share[:, None]), axis=1)
         segments = np.stack((starts[which], ends[key]), axis=1)
         axes.add_collection(LineCollection(list(segments), linewidths=THIN + (THICK - THIN) * share, colors=tints, zorder=3), autolim=False)
         still = (starts[which] == ends[key]).all(axis=1)
-        axes.scatter(*starts[which][still].T, s=20 * share[still], color=tints[still], zorder=5)
+        x, y = starts[which][still].T
+        axes.scatter(x, y, s=25 * share[still], color=list(tints[still]), zorder=5)  # what a patch reads of itself
     legend = [
         Line2D([], [], color=colour, linewidth=2.5, label=f"layer {layer}") for colour, layer in zip(colours, attention.layers, strict=True)
     ]
@@ -123,11 +120,11 @@ def _lines(attention: "Attention", patches: list[int], read: "FloatArray", quant
 
 def _overlay(attention: "Attention", patches: list[int], joined: "FloatArray") -> "Figure":
     figure, panels = _figure(len(attention.layers), _canvas_height_in(attention))
-    for axes, layer, weights in zip(panels, attention.layers, joined, strict=True):
+    for place, (axes, layer) in enumerate(zip(panels, attention.layers, strict=True)):
         _show_canvas(axes, attention, patches)
         height, width = attention.canvas.shape[:2]
         glow = np.full((height, width), np.nan, np.float32)
-        for key, weight in zip(attention.keys, weights, strict=True):
+        for key, weight in zip(attention.keys, joined[place].tolist(), strict=True):
             if key.box is not None:
                 top, left, bottom, right = key.box
                 glow[top:bottom, left:right] = weight
@@ -143,8 +140,8 @@ def _matrix(attention: "Attention", patches: list[int], read: "FloatArray") -> "
     order = np.concatenate([np.flatnonzero(mask) for mask in groups.values()])
     edges = np.cumsum([int(mask.sum()) for mask in groups.values()])
     figure, panels = _figure(len(attention.layers), min(1.4 + 0.14 * len(patches), 5.0))
-    for axes, layer, weights in zip(panels, attention.layers, read, strict=True):
-        shown = axes.imshow(weights[:, order], aspect="auto", cmap="inferno", vmin=0.0, interpolation="nearest")
+    for place, (axes, layer) in enumerate(zip(panels, attention.layers, strict=True)):
+        shown = axes.imshow(read[place][:, order], aspect="auto", cmap="inferno", vmin=0.0, interpolation="nearest")
         for edge in edges[:-1]:
             axes.axvline(edge - 0.5, color="white", linewidth=0.8)
         axes.set_xticks([(first + last) / 2 - 0.5 for first, last in zip([0, *edges[:-1]], edges, strict=True)], list(groups))
@@ -171,6 +168,8 @@ def _centres(boxes: list[Any]) -> "FloatArray":
 def _colours(count: int) -> list[Any]:
     """That many colours that stay apart, RGB in 0 to 1."""
     import matplotlib as mpl
+    from matplotlib.colors import to_rgb
 
-    table = mpl.colormaps["Set1" if count <= 9 else "turbo"]
-    return [table(place if count <= 9 else place / (count - 1))[:3] for place in range(count)]
+    if count <= len(COLOURS):
+        return [to_rgb(colour) for colour in COLOURS[:count]]
+    return [mpl.colormaps["turbo"](0.1 + 0.9 * place / (count - 1))[:3] for place in range(count)]

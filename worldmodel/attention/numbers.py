@@ -26,8 +26,9 @@ TINY = 1e-8
 
 
 def _join(values: "FloatArray", how: How, axis: int) -> "FloatArray":
-    joined: FloatArray = {"mean": np.mean, "max": np.max, "sum": np.sum}[how](values, axis=axis)
-    return joined
+    if how == "max":
+        return np.asarray(values.max(axis=axis), np.float32)
+    return np.asarray(values.sum(axis=axis) if how == "sum" else values.mean(axis=axis), np.float32)
 
 
 def join_heads(attention: "Attention", patches: list[int], how: How = "mean") -> "FloatArray":
