@@ -99,13 +99,14 @@ def _lines(attention: "Attention", patches: list[int], read: "FloatArray", quant
     starts = _centres([attention.queries[row].box for row in rows_of(attention, patches)])
     ends = _centres([key.box for key in attention.keys if key.box is not None])
     colours = _colours(len(attention.layers))
-    for colour, _, kept, weights in zip(colours, attention.layers, chosen, read[:, :, placed], strict=True):
+    for layer, (colour, kept, weights) in enumerate(zip(colours, chosen, read[:, :, placed], strict=True)):
         which, key = np.nonzero(kept)
         order = np.argsort(weights[which, key])  # the strongest on top
         which, key = which[order], key[order]
         share = np.sqrt((weights[which, key] - least) / max(most - least, 1e-12))
         tints = np.concatenate((np.repeat([colour], len(share), axis=0), 0.3 + 0.7 * share[:, None]), axis=1)
-        segments = np.stack((starts[which], ends[key]), axis=1)
+        apart = (layer - (len(colours) - 1) / 2) * attention.spec.patch / (8.0 + 2.0 * len(colours))  # or layers would hide one another
+        segments = np.stack((starts[which], ends[key]), axis=1) + (0.0, apart)
         axes.add_collection(LineCollection(list(segments), linewidths=THIN + (THICK - THIN) * share, colors=tints, zorder=3), autolim=False)
         still = (starts[which] == ends[key]).all(axis=1)
         x, y = starts[which][still].T
