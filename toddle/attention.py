@@ -63,7 +63,7 @@ def attention(what: str, session: str | None, runs: str | None, root: str | None
             pick = _pick(windows, how["episode"], how["step"])
             seen = windows.empty(1)
             windows.read([pick], seen)
-            predictor = FramePredictor(loaded.spec, loaded.weights(), how["device"], precision="fp32")
+            predictor = FramePredictor(loaded.spec, loaded.weights(), how["device"])
             found, patches = _look(predictor, seen, how)
             frame = int(windows.frame[pick])
             where = {
@@ -173,3 +173,5 @@ def _tell(found: "Attention", patches: list[int], where: dict[str, Any], how: di
     if measured:
         said = [f"{name} {value:.3f} (even {measured['even'][name]:.3f})" for name, value in measured["model"].items() if value is not None]
         console.print(f"all patches, layer {found.layers[-1]}: {', '.join(said)}")
+        if measured["model"]["apa"] is None:
+            console.print("apa: none, no token of the action to imagine is read; this model adds it to what it predicts from")
