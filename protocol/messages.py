@@ -142,6 +142,13 @@ class Weights(Body, frozen=True, kw_only=True):
     samples: int
 
 
+class Release(Body, frozen=True, kw_only=True):
+    """What led to a frame is learned well enough, or for long enough: it may be answered. The frame is the envelope's."""
+
+    loss: float
+    steps: int
+
+
 class Metrics(Body, frozen=True, kw_only=True):
     """Named numbers of one step."""
 

@@ -12,6 +12,7 @@ VERBS: Commands = {
     "emulate": ("toddle.emulate.command:emulate", "Be a robot that is not there, on the wire."),
     "jetbot-server": ("toddle.jetbot_server:jetbot_server", "Run on a JetBot: give its camera and motors to toddle."),
     "sessions": ("toddle.sessions.command:sessions", "List, show, verify and import recorded sessions."),
+    "train": ("toddle.train:train", "Learn from recorded sessions."),
     "evaluate": ("toddle.evaluate:evaluate", "Score a run or a checkpoint against truth and baselines."),
     "checkpoints": ("toddle.checkpoints.command:checkpoints", "List, show, compare and prune what training kept."),
     "attention": ("toddle.attention:attention", "Draw and measure what a model reads when it predicts."),

@@ -14,6 +14,8 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     one is taken, so that a replay, with the same seed and threads, ends in the same weights as the live run. The newest
     `checkpoint_keep` checkpoints stay, and beside them the `checkpoint_best` by their held-out score. `resume` is a
     checkpoint or a folder of checkpoints to go on from. `nice`, up to 19: how far it gives way to other processes.
+    With `gate` above 0 the robot, in lockstep, acts on a frame only when the loss of what led to it is below that, or after
+    `gate_steps` steps; the predictor needs the same setting. `tensorboard` and `wandb` have the log beside train.jsonl.
     """
 
     model: str = "small"
@@ -22,7 +24,6 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     device: str = "auto"
     buffer_mb: int = 1024
     min_transitions: int = 32
-    recent_fraction: float = 0.25
     train_ratio: float = 0.0
     goal: dict[Literal["cf_accuracy", "hit_at_3px", "skill_copy_last", "skill_action_blind"], float] = {}
     stop_when_learned: bool = False
@@ -32,6 +33,10 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     checkpoint_keep: int = 3
     checkpoint_best: int = 1
     resume: str = ""
+    gate: float = 0.0
+    gate_steps: int = 100
+    tensorboard: bool = False
+    wandb: Literal["", "offline", "online"] = ""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
     def __post_init__(self) -> None:
@@ -39,7 +44,9 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("buffer_mb, min_transitions and checkpoint_keep must be at least 1")
         if self.checkpoint_best < 0:
             raise ValueError(f"checkpoint_best is {self.checkpoint_best}; give how many of the best stay, 0 for none")
-        if not 0 <= self.recent_fraction <= 1:
-            raise ValueError(f"recent_fraction is {self.recent_fraction}; give a share from 0 to 1")
+        if self.gate < 0 or self.gate_steps < 1:
+            raise ValueError("gate must be at least 0, gate_steps at least 1")
+        if self.gate and self.train_ratio:
+            raise ValueError("gate trains as long as each frame needs, train_ratio so many samples a frame: set one of them")
         if min(self.eval_every_s, self.weights_every_s, self.checkpoint_every_s) <= 0:
             raise ValueError("eval_every_s, weights_every_s and checkpoint_every_s must be above 0")

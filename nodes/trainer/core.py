@@ -4,17 +4,19 @@ Fed with frames and actions; held-out ones are only scored on. The scores come f
 there is one, else from held-out episodes.
 """
 
-from typing import Any
-
 import numpy as np
 
 from nodes.trainer.buffer import ReplayBuffer
 from nodes.trainer.config import TrainerConfig
+from nodes.trainer.starting import start_config
+from nodes.trainer.watching import Watch, prediction_pictures
 from nodes.worlds import model_actions, model_cameras, to_vector
 from protocol import messages as m
 from worldmodel import checkpoint
+from worldmodel.batch import Batch
 from worldmodel.evaluate import Probe, Scores, score_probe, score_transitions
-from worldmodel.learner import Learner, TrainConfig
+from worldmodel.judging import judges
+from worldmodel.learner import Learner
 from worldmodel.predictor import FramePredictor
 from worldmodel.spec import ModelSpec, model_spec
 
@@ -34,7 +36,9 @@ class TrainerCore:
         self.spec: ModelSpec = model_spec(cameras, model_actions(robot.actions), config.model, **config.spec)
         if start is not None and start.spec != self.spec:
             raise checkpoint.SpecMismatch(start.path, start.spec.differing_fields(self.spec))
-        train = _train_config(config.train, seed)
+        train, self.rate_said = start_config(config.train, config.model, start, seed=seed)
+        if config.gate and (robot.timing != "lockstep" or train.horizon > 1):
+            raise ValueError("gate needs a robot in lockstep, which waits, and no rollout loss: set timing=lockstep or gate=0")
         self.learner = start.learner(train, config.device) if start else Learner(self.spec, train, config.device)
         size, context = len(self.names), self.spec.context
         self.buffer = ReplayBuffer(cameras, size, context, capacity_bytes=config.buffer_mb * MB)
@@ -45,6 +49,9 @@ class TrainerCore:
         """Whether what a frame allows is to be trained before the next one comes."""
         self._scorer: FramePredictor | None = None
         self._first_samples = self.learner.samples
+        self.watch: Watch | None = None
+        """Who writes the steps down, if anybody does."""
+        self._judged = self.learner.samples // train.judge_every_samples
 
     def fits(self, robot: m.Robot) -> bool:
         """Whether the model was made for this robot's cameras and actions."""
@@ -97,9 +104,30 @@ class TrainerCore:
 
     def train(self) -> dict[str, float]:
         """One step; its numbers."""
-        learner = self.learner
-        batch = self.buffer.sample(learner.config.batch_size, learner.rng, self.config.recent_fraction)
-        return learner.step(batch)
+        return self._step(self.learner.draw(self.buffer))
+
+    def train_on(self, transition: int) -> tuple[dict[str, float], float]:
+        """One step with this transition in its batch; its numbers, and what that transition cost before it."""
+        report = self._step(self.learner.draw(self.buffer, transition))
+        return report, float(self.learner.sample_losses[0])
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        return self.learner.step(batch) if self.watch is None else self.watch.step(batch)
+
+    def judge(self) -> dict[str, float] | None:
+        """Compare what is learned from with what is held out, where the training wants to know and it is time."""
+        learner, config = self.learner, self.learner.config
+        turn = learner.samples // config.judge_every_samples
+        if turn == self._judged or not judges(config):
+            return None
+        self._judged = turn
+        held_out = self.held_out.spread(config.judge_windows) if len(self.held_out) else None
+        return learner.judge(self.buffer.spread(config.judge_windows), held_out)
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """By camera, what is predicted of a few windows beside the truth."""
+        source = self.held_out if len(self.held_out) else self.buffer
+        return prediction_pictures(self.learner, source.spread(4)) if len(source) else {}
 
     def score(self) -> Scores | None:
         """The averaged weights on what is held out; None while there is nothing to score on."""
@@ -146,10 +174,3 @@ def numbers(scores: Scores) -> dict[str, float]:
     """The scores that apply, as metrics."""
     names = scores.__dataclass_fields__
     return {name: value for name in names if (value := getattr(scores, name)) is not None}
-
-
-def _train_config(overrides: dict[str, Any], seed: int) -> TrainConfig:
-    unknown = sorted(set(overrides) - set(TrainConfig.__struct_fields__))
-    if unknown:
-        raise ValueError(f"train has no setting {unknown[0]!r}; it knows {', '.join(TrainConfig.__struct_fields__)}")
-    return TrainConfig(**{"seed": seed, **overrides})
