@@ -145,7 +145,7 @@ def model_speed_command(quick: bool) -> None:
 
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
-    arm_command, jetbot_command, exchange_command, codecs_command, model_speed_command, learning_command,
+    arm_command, jetbot_command, exchange_command, codecs_command, model_speed_command, learning_command, training_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

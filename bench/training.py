@@ -51,9 +51,8 @@ def bench(echo: Callable[[str], None], seconds: float = 30.0) -> bool:
             start_s = time.perf_counter()
             other.draw(buffer)
             times.append(time.perf_counter() - start_s)
-        echo(
-            f"| drawing, {name} of {len(buffer)} | {1e3 * float(np.median(times)):.2f} | {float(np.median(times) / np.median(step_s)):.2%} | |"
-        )
+        drawn = float(np.median(times))
+        echo(f"| drawing, {name} of {len(buffer)} | {1e3 * drawn:.2f} | {drawn / float(np.median(step_s)):.2%} | |")
     return log < LOG_LIMIT and draw < DRAW_LIMIT
 
 

@@ -3,7 +3,7 @@
     journal = Journal(run_dir / "train.jsonl", [Aside("tensorboard", lambda: TensorBoard(run_dir), warn)])
     journal.numbers("step", {"loss": 0.1}, samples=160)
 
-Lines are appended and flushed: what was written is there after a kill. Nothing that goes wrong here stops a training.
+Each line is appended and closed: what was written is there after a kill. Nothing that goes wrong here stops a training.
 """
 
 import json
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -83,11 +83,7 @@ class Journal:
     def __init__(self, path: Path, asides: Sequence[Aside] = (), warn: Warn = lambda text: None) -> None:
         self._asides, self._warn = asides, warn
         self._start_s = time.monotonic()
-        self._file: TextIO | None = None
-        try:
-            self._file = path.open("a", encoding="utf-8")
-        except OSError as error:
-            self._lost(error)
+        self._path: Path | None = path
 
     def numbers(self, kind: str, values: Mapping[str, float], samples: int) -> None:
         """A line; what is not finite is null, and not sent to the sinks."""
@@ -111,20 +107,14 @@ class Journal:
     def close(self) -> None:
         for aside in self._asides:
             aside.close()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _line(self, record: dict[str, Any]) -> None:
-        if self._file is None:
+        if self._path is None:
             return
         record = {"at": round(time.time(), 3), "run_s": round(time.monotonic() - self._start_s, 3), **record}
         try:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
         except OSError as error:
-            self._lost(error)
-
-    def _lost(self, error: OSError) -> None:
-        self._file = None
-        self._warn(f"train.jsonl cannot be written: {error.strerror}; training goes on without it")
+            self._path = None
+            self._warn(f"train.jsonl cannot be written: {error.strerror}; training goes on without it")

@@ -20,6 +20,13 @@ def write(folder: Path, learned: Learned) -> None:
     (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(learned), indent=1))
 
 
+def ranges(spans: Spans) -> dict[tuple[str, int], list[range]]:
+    """By session and episode, as `History` has them."""
+    return {
+        (session, episode): [range(*pair) for pair in pairs] for session, episodes in spans.items() for episode, pairs in episodes.items()
+    }
+
+
 def read(folder: Path) -> Learned | None:
     """None where there is none, or one that cannot be read."""
     try:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
+from storage.header import read_header
 from storage.loading.frames import Frames
 from storage.loading.windows import Windows
 from storage.reader import SessionReader
@@ -67,19 +68,19 @@ class Recorded:
         return self.windows(np.sort(picks))
 
     def spans(self) -> Spans:
-        """Which steps the windows show, their first frames included."""
-        frames, found = self._windows.frames, {}
+        """Which steps the windows begin with and end with, by the whole session's name."""
+        frames = self._windows.frames
+        found: Spans = {}
         newest = self._windows.frame[self._ids[1]]
         for session, reader in enumerate(frames.sessions):
             mine = newest[frames.session[newest] == session]
-            episodes: dict[int, list[tuple[int, int]]] = {}
+            # steps of a split are steps of its session
+            episodes = found.setdefault(read_header(reader.path).split or reader.path.name, {}) if len(mine) else {}
             for episode in np.unique(frames.episode[mine]).tolist():
                 steps = np.sort(frames.step[mine[frames.episode[mine] == episode]])
                 breaks = np.flatnonzero(np.diff(steps) > 1)
                 starts, ends = steps[np.append(0, breaks + 1)], steps[np.append(breaks, len(steps) - 1)]
-                episodes[int(episode)] = [(int(a), int(b) + 2) for a, b in zip(starts, ends, strict=True)]
-            if episodes:
-                found[reader.path.name] = episodes
+                episodes.setdefault(int(episode), []).extend((int(a), int(b) + 2) for a, b in zip(starts, ends, strict=True))
         return found
 
 

@@ -90,7 +90,8 @@ class Windows:
         """Of each window, whether its transition begins `horizon` of them that follow one another."""
         starts = np.zeros(len(self.frames) + horizon, bool)
         starts[self.frame] = True
-        return np.all([starts[self.frame + ahead] for ahead in range(horizon)], axis=0)
+        lasting: NDArray[np.bool_] = np.all([starts[self.frame + ahead] for ahead in range(horizon)], axis=0)
+        return lasting
 
     def empty(self, size: int, horizon: int = 1) -> WindowBatch:
         """Room for so many windows; the content is arbitrary."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodes.trainer.learned import Learned, read, write
+from nodes.trainer.learned import Learned, ranges, read, write
 from nodes.trainer.sessions import Feeder, HeldOut, Recorded, divided, held_out_of
 from storage.views import open_session
 from worldmodel.learner import Learner
@@ -98,7 +98,8 @@ def test_what_was_learned_from_is_written_down(split: Split, tmp_path: Path) -> 
     learned, held_out = split("from=8")
     spans = Learned(learned.spans(), held_out.spans())
     assert spans.learned["walk"] == {0: [(0, 8)]}  # episodes after the first step 8 are behind it too
-    assert spans.held_out["run"][0] == [(8, 12)]
+    assert spans.held_out["run"][0] == [(9, 12)]  # its history is held out too
     write(tmp_path, spans)
     assert read(tmp_path) == spans
+    assert ranges(spans.learned)["walk", 0] == [range(8)]
     assert read(tmp_path / "nowhere") is None

@@ -111,7 +111,7 @@ def test_bad_input_is_one_line(do: Do, words: tuple[str, ...], says: str) -> Non
 def start(tmp_path: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "toddle", "train", *words]
     env = {**os.environ, "TODDLE_RUNS": str(tmp_path / "runs"), "TODDLE_SESSIONS": str(tmp_path / "sessions")}
-    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
 
 
 def wait_for_checkpoint(tmp_path: Path, run: str, process: subprocess.Popen[bytes]) -> None:

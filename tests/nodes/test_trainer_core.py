@@ -281,37 +281,37 @@ def released(made: Any) -> list[tuple[int, int, int]]:
 
 def test_the_robot_acts_when_the_newest_transition_is_learned_or_long_enough(trainer: Any, feed: Any) -> None:
     made = trainer(gate=1e-12, gate_steps=3)
-    feed(made, 0, 4)  # too little to learn from: let through at once
-    assert released(made) == [(0, step, 0) for step in range(4)]
-    feed(made, 0, 1, first=4)
+    feed(made, 0, 3)  # too little to learn from: let through at once
+    assert released(made) == [(0, step, 0) for step in range(3)]
+    feed(made, 0, 1, first=3)
     for _ in range(3):
-        assert len(released(made)) == 4
+        assert len(released(made)) == 3
+        made.tick()
+    assert released(made)[3:] == [(0, 3, 3)]
+    feed(made, 0, 1, first=4)
+    feed(made, 0, 1, first=4)  # shown again while it waits
+    for _ in range(3):
         made.tick()
     assert released(made)[4:] == [(0, 4, 3)]
-    feed(made, 0, 1, first=5)
-    feed(made, 0, 1, first=5)  # shown again while it waits
-    for _ in range(3):
-        made.tick()
-    assert released(made)[5:] == [(0, 5, 3)]
-    feed(made, 0, 1, first=5)  # nobody heard it: said again, nothing is trained for it
-    assert released(made)[6:] == [(0, 5, 0)]
+    feed(made, 0, 1, first=4)  # nobody heard it: said again, nothing is trained for it
+    assert released(made)[5:] == [(0, 4, 0)]
     feed(made, 1, 1)  # nothing leads to the first frame of an episode
     feed(made, 2, 1, held_out=True)
-    assert released(made)[7:] == [(1, 0, 0), (2, 0, 0)]
+    assert released(made)[6:] == [(1, 0, 0), (2, 0, 0)]
     easy = trainer(gate=9.0)
-    feed(easy, 0, 5)
+    feed(easy, 0, 4)
     easy.tick()
-    assert released(easy)[-1] == (0, 4, 1)
+    assert released(easy)[-1] == (0, 3, 1)
 
 
 def test_a_pause_lets_the_robot_go_on(trainer: Any, feed: Any) -> None:
     made = trainer(gate=1e-12, gate_steps=1000)
-    feed(made, 0, 5)
-    assert released(made)[-1][1] == 3
+    feed(made, 0, 4)
+    assert released(made)[-1][1] == 2
     made.do_pause({})
+    assert released(made)[-1][1] == 3
+    feed(made, 0, 1, first=4)
     assert released(made)[-1][1] == 4
-    feed(made, 0, 1, first=5)
-    assert released(made)[-1][1] == 5
 
 
 def test_a_gate_needs_a_robot_that_waits(trainer: Any, node: Any, message: Make, dot_robot: m.Robot) -> None:
@@ -336,7 +336,8 @@ def test_nothing_but_nan_ends_the_run_with_one_line(trainer: Any, feed: Any) -> 
     made = trainer(train={"batch_size": 4, "nan_patience": 3})
     feed(made, 0, 8)
     watch = made.core.watch
-    watch.learner._parameters[0].data.fill_(float("nan"))
+    for parameter in watch.learner.model.parameters():
+        parameter.data.fill_(float("nan"))
     made.tick()
     made.tick()
     with pytest.raises(NodeError, match="3 updates in a row were not finite") as caught:
