@@ -59,7 +59,7 @@ class ToroidalDot:
         if self._closed:
             raise RobotError("it is closed; make another one")
         state = np.array([self._x, self._y], dtype=np.float32)
-        return Observation(images={CAMERA: self._picture(self._x, self._y)}, state=state)
+        return Observation(images={CAMERA: self.picture(self._x, self._y)}, state=state)
 
     def execute(self, action: Action) -> bool:
         if self.options.action_delay_s:
@@ -113,9 +113,9 @@ class ToroidalDot:
 
     def _pictures(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """[N, T] columns and [N] rows to [N, T, S, S, 3] uint8."""
-        return np.stack([np.stack([self._picture(int(c), int(row)) for c in columns]) for columns, row in zip(x, y, strict=True)])
+        return np.stack([np.stack([self.picture(int(c), int(row)) for c in columns]) for columns, row in zip(x, y, strict=True)])
 
-    def _picture(self, x: int, y: int) -> np.ndarray:
+    def picture(self, x: int, y: int) -> np.ndarray:
         """All integer offsets within the radius, both coordinates wrapping."""
         o = self.options
         offset = np.arange(-o.radius, o.radius + 1)
