@@ -72,6 +72,10 @@ class TrainerCore:
             wanted[f"next/{camera.name}"] = (states, tried, *pixels), np.uint8
         if "position" in arrays:
             wanted["position"] = (states, tried, 2), np.float32
+        if "colour" in arrays:
+            wanted["colour"] = (3,), np.uint8
+        if "novel" in arrays:
+            wanted["novel"] = (states,), np.uint8
         for name, (shape, dtype) in wanted.items():
             array = arrays[name]
             if array.shape != shape or array.dtype != dtype:
@@ -167,6 +171,8 @@ def cut_probe(arrays: dict[str, np.ndarray], context: int) -> Probe:
         candidates=arrays["candidates"],
         next={n.removeprefix("next/"): a for n, a in arrays.items() if n.startswith("next/")},
         position=arrays.get("position"),
+        colour=arrays.get("colour"),
+        novel=arrays.get("novel"),
     )
 
 
