@@ -35,6 +35,8 @@ GUIDES = (
     "recording",
     "training",
     "models",
+    "checkpoints",
+    "attention",
 )
 LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "training", "models")
 """They take a quarter of a minute or more each: left to `make test-all`."""

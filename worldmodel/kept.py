@@ -177,10 +177,14 @@ def superfluous(folder: str | os.PathLike[str], keep: int, best: int) -> list[Pa
 
 
 def drop(path: Path) -> None:
-    """Delete a checkpoint: it is hidden at once, so that a crash in the middle leaves no half one under its name."""
+    """Delete a checkpoint: it is hidden at once, so that a crash in the middle leaves no half one under its name.
+
+    One that is gone already is none to delete: a training and a person may prune at the same time.
+    """
     hidden = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
-    os.rename(path, hidden)
-    shutil.rmtree(hidden)
+    with suppress(FileNotFoundError):
+        os.rename(path, hidden)
+        shutil.rmtree(hidden)
 
 
 def sweep(root: Path) -> None:

@@ -71,7 +71,7 @@ def test_show_tells_what_it_is_made_of(do: Do, paths: list[Path]) -> None:
     for words in (str(paths[1]), "sessions  a, b", "4 samples in 2 steps", "skill_copy_last 0.9", "top 16x24", "batch_size 2", "torch"):
         assert words in said
     found = json.loads(do("show", paths[1], "--json").output)
-    assert found["spec"] == json.loads(SPEC.to_json())
+    assert ModelSpec.from_json(json.dumps(found["spec"])) == SPEC
     count = sum(p.numel() for p in Learner(SPEC, TrainConfig(), "cpu").model.parameters())
     assert sum(found["parameters"].values()) == count
     assert {"embed", "encoder", "decoder", "head"} <= set(found["parameters"])
