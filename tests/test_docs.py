@@ -37,6 +37,8 @@ GUIDES = (
     "models",
     "simulators",
     "evaluation",
+    "checkpoints",
+    "attention",
 )
 LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "training", "models", "simulators", "evaluation")
 """They take a quarter of a minute or more each: left to `make test-all`."""

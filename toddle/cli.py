@@ -14,6 +14,8 @@ VERBS: Commands = {
     "sessions": ("toddle.sessions.command:sessions", "List, show, verify and import recorded sessions."),
     "train": ("toddle.train:train", "Learn from recorded sessions."),
     "evaluate": ("toddle.evaluate:evaluate", "Score a run or a checkpoint against truth and baselines."),
+    "checkpoints": ("toddle.checkpoints.command:checkpoints", "List, show, compare and prune what training kept."),
+    "attention": ("toddle.attention:attention", "Draw and measure what a model reads when it predicts."),
     "view": ("toddle.view:view", "Look at a running graph or a recorded session."),
     "topic": ("toddle.topic:topic", "List, print and measure the topics of a running graph."),
     "ask": ("toddle.ask:ask", "Ask a node of a running graph to pause, step, seek and so on."),

@@ -147,6 +147,12 @@ class TrainerCore:
         # the nearest neighbour is left to `toddle evaluate`: searching costs as much as all the rest
         return score_transitions(self._scorer, self.held_out.spread(SCORED_WINDOWS))
 
+    def scored_cases(self) -> int:
+        """How many predictions `score` compares."""
+        if self.probe is not None:
+            return len(self.probe.past_actions) * len(self.probe.candidates)
+        return min(len(self.held_out), SCORED_WINDOWS)
+
     def learned(self, scores: Scores) -> bool:
         """Whether every score of the goal is reached."""
         goal = self.config.goal

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TAKEN_EVERY_S = 0.25
 METRICS_EVERY_S = 0.5
 SCORE_MARKS_S = (30, 60, 120, 240)
+BEST_BY = "skill_copy_last"
 
 
 class TrainerNode(Node):
@@ -48,6 +49,9 @@ class TrainerNode(Node):
         self.version = 0
         self.first_frame_s: float | None = None
         self.last_scores: Scores | None = None
+        self._scored_samples = -1
+        self._sessions_before: set[str] = set()
+        self._sessions_played: set[str] = set()
         self._marks_left = list(SCORE_MARKS_S)
         self._held_episodes: set[int] = set()
         self._held_origins: set[tuple[str, int | None]] = set()
@@ -76,6 +80,7 @@ class TrainerNode(Node):
         self._write_down()
         self.log.info("%s", self.core.rate_said)
         if start is not None:
+            self._sessions_before.update(start.metadata.get("sessions", []))
             self.log.info("goes on from %s, %d samples", start.path, self.core.learner.samples)
         spec, learner = self.core.spec, self.core.learner
         self.log.info("model %s, patch %d, %s, %s", spec.hash[:12], spec.patch, learner.device, learner.precision)
@@ -114,6 +119,8 @@ class TrainerNode(Node):
 
     def on_episode(self, message: m.Message) -> None:
         body, episode = message.body, message.envelope.episode
+        if body.mark == "start" and not body.held_out and body.origin_session:
+            self._sessions_played.add(body.origin_session)
         if body.mark != "start" or not body.held_out or episode is None:
             return
         origin = body.origin_session, body.origin_episode
@@ -245,8 +252,8 @@ class TrainerNode(Node):
         scores = self.core.score()
         if scores is None:
             return
-        self.last_scores = scores
         learner = self.core.learner
+        self.last_scores, self._scored_samples = scores, learner.samples
         values = {**numbers(scores), "samples": learner.samples, "steps": learner.steps}
         if mark_s is not None:
             values["mark_s"] = mark_s
@@ -288,10 +295,20 @@ class TrainerNode(Node):
         from worldmodel import checkpoint
 
         assert self.core is not None
+        if self._scored_samples != self.core.learner.samples:  # of the weights that are saved, or it would be no score of them
+            self._score()
         scores = numbers(self.last_scores) if self.last_scores else {}
-        metadata = {"run": self.wiring.run, "scores": scores, "action_names": self.core.names}
-        path = checkpoint.save(self.checkpoints, self.core.learner, metadata, self.config.checkpoint_keep)
+        metadata = {
+            "run": self.wiring.run, "sessions": self._learned_from(), "scores": scores, "action_names": self.core.names,
+            "held_out": {"score": BEST_BY, "better": "higher", "cases": self.core.scored_cases()},
+        }  # fmt: skip
+        path = checkpoint.save(self.checkpoints, self.core.learner, metadata, self.config.checkpoint_keep, self.config.checkpoint_best)
         self.log.info("checkpoint %s", path.name)
+
+    def _learned_from(self) -> list[str]:
+        """Sessions that were played, else the one that this run records; and those of the checkpoint that it went on from."""
+        own = {file.read_text() for file in self.run_dir.glob("session-*")}
+        return sorted(self._sessions_before | (self._sessions_played or own))
 
     def do_pause(self, args: dict[str, Any]) -> None:
         self.paused = True

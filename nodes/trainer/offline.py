@@ -71,6 +71,7 @@ class Offline:
         self.folder, self.metadata, self.every_s = folder, metadata, every_s
         self.stop = threading.Event()
         self.scores: dict[str, float] = {}
+        self._scored_samples = -1
         count, seed = learner.config.judge_windows, learner.config.seed
         self._learned = learned
         self._train_side = learned.some(count, seed) if judges(learner.config) else None
@@ -113,7 +114,6 @@ class Offline:
                         self._skill(),
                     )
                 )
-        self._score()
         path = self.save()
         took_s = time.monotonic() - start_s
         share = self._waited_s / max(took_s, 1e-9)
@@ -185,6 +185,7 @@ class Offline:
     def _scored(self, error: float | None) -> None:
         if error is None or self._copied is None or self._held_side is None:
             return
+        self._scored_samples = self.learner.samples
         self.scores = {"held_out_mse": error, "copy_last_mse": self._copied}
         if self._copied > 0:
             self.scores["skill_copy_last"] = 1.0 - error / self._copied
@@ -194,7 +195,9 @@ class Offline:
                 self.journal.picture(f"prediction/{name}", picture, self.learner.samples)
 
     def save(self) -> Path:
-        """A checkpoint of what there is now."""
+        """A checkpoint of what there is now, with the scores of these very weights."""
+        if self._scored_samples != self.learner.samples:
+            self._score()
         cases = 0 if self._held_side is None else len(self._held_side)
         trained_s = round(self._trained_s + time.monotonic() - self._start_s, 3)
         held_out = {"score": "skill_copy_last", "better": "higher", "cases": cases}
@@ -202,6 +205,7 @@ class Offline:
             self.folder / "checkpoints",
             self.learner,
             {**self.metadata, "scores": self.scores, "held_out": held_out, "trained_s": trained_s},
+            best=1,
         )
 
 
