@@ -15,6 +15,7 @@ LOOKED_AT = 2048  # weights of a layer whose ratios are taken, evenly spread
 
 def gradient_norms(named: Named) -> dict[str, float]:
     """`grad/<layer>`: L2 norms, 0 where a layer got no gradient."""
+    named = _learned(named)
     given = [(name, parameter.grad) for name, parameter in named if parameter.grad is not None]
     norms = torch.stack(torch._foreach_norm([gradient for _, gradient in given])).tolist() if given else []
     found = dict.fromkeys((f"grad/{name}" for name, _ in named), 0.0)
@@ -25,8 +26,8 @@ class Updates:
     """The weights before an update, to be compared with those after it."""
 
     def __init__(self, named: Named) -> None:
-        self._named = named
-        self._before = [_some(parameter).clone() for _, parameter in named]
+        self._named = _learned(named)
+        self._before = [_some(parameter).clone() for _, parameter in self._named]
 
     def ratios(self) -> dict[str, float]:
         """`update/<layer>`: medians, and `update_p95`."""
@@ -36,6 +37,11 @@ class Updates:
         ]
         values = torch.stack([part.median() for part in parts] + [torch.cat(parts).quantile(0.95)]).tolist()
         return {f"update/{name}": value for (name, _), value in zip(self._named, values, strict=False)} | {"update_p95": values[-1]}
+
+
+def _learned(named: Named) -> Named:
+    """Without what is never trained."""
+    return [(name, parameter) for name, parameter in named if parameter.requires_grad]
 
 
 def _some(weights: Tensor) -> Tensor:

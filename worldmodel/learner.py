@@ -27,10 +27,11 @@ from worldmodel.batch import Batch, FloatArray, UInt8Array
 from worldmodel.devices import autocast, pick_device, pick_precision, use_threads
 from worldmodel.diagnostics import Updates, explained_variance, gradient_norms
 from worldmodel.judging import Judgement
-from worldmodel.losses import Case, combined
+from worldmodel.losses import Case, check, combined
 from worldmodel.losses.pixel import boost_at, mse
 from worldmodel.masking import draw_mask
 from worldmodel.models import make_model
+from worldmodel.plateau import Plateau
 from worldmodel.sampling import Drawn, Sampler
 from worldmodel.schedules import rate
 from worldmodel.source import Source
@@ -57,6 +58,7 @@ class Learner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = make_model(spec).to(self.device)
+        check(self.model, config)
         self.rng = np.random.default_rng(config.seed)  # of sampling, augmentation and masks; saved with the state
         self.sampler = Sampler(config)
         self.pending: deque[Drawn] = deque()
@@ -91,6 +93,8 @@ class Learner:
         drawn = self.sampler.draw(source.ids(horizon), self.config.batch_size, self.rng)
         if first is not None:
             drawn.ids[0] = first
+            if drawn.weights is not None:
+                drawn.weights[0] = 1.0
         return dataclasses.replace(source.windows(drawn.ids, horizon), ids=drawn.ids, weights=drawn.weights)
 
     def step(self, batch: Batch, watch: bool = False) -> dict[str, float]:
@@ -103,11 +107,12 @@ class Learner:
         lr = self.lr
         case = self._case(batch)
         total, parts, samples = combined(case, self.config.loss)
-        plain = mse(case).total
-        copied = mse(dataclasses.replace(case, prediction=case.last)).total
+        with torch.no_grad():
+            plain = mse(case).total
+            copied = mse(dataclasses.replace(case, prediction=case.last)).total
         torch.autograd.backward(total)
         norm = self._clip()
-        numbers = torch.stack([total.detach(), plain.detach(), copied, norm, *parts.values()])
+        numbers = torch.stack([total.detach(), plain, copied, norm, *parts.values()])
         told = torch.cat((numbers, samples)).tolist()  # one wait for the device
         names = ("loss", "mse", "copy_last_mse", "grad_norm", *(f"loss_{name}" for name in parts))
         report = dict(zip(names, told, strict=False))
@@ -201,9 +206,10 @@ class Learner:
                 average.copy_(weights[name])
 
     def forget_source(self) -> None:
-        """Transitions come from elsewhere now: what was remembered of others, by their ids, is dropped."""
+        """Transitions come from elsewhere now: what was remembered of others, and how they were judged, is dropped."""
         self.sampler = Sampler(self.config)
         self.pending.clear()
+        self.judgement = Judgement(Plateau(factor=self.judgement.plateau.factor))
 
     # -- judging ----------------------------------------------------------------------------------
 
@@ -287,12 +293,19 @@ class Learner:
         return tensors, values
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Continue from `state()`. Raises ValueError when a tensor is missing, left over or of another shape."""
-        left = dict(tensors)
+        """Continue from `state()`. Raises ValueError when a tensor is missing, left over or of another shape.
+
+        Another optimizer begins anew, with the averaged weights; another rate or schedule without what the plateau rule took off.
+        """
+        left, before = dict(tensors), values["config"]
+        same = (before.get("schedule") == "schedule-free") == (self.config.schedule == "schedule-free")
         with torch.no_grad():
             for (name, parameter), average in zip(self._named, self._ema, strict=True):
-                for prefix, into in (("ema", average), ("model", parameter)):
-                    into.copy_(_take(left, f"{prefix}.{name}", into.shape))
+                averaged, trained = (_take(left, f"{prefix}.{name}", parameter.shape) for prefix in ("ema", "model"))
+                average.copy_(averaged)
+                parameter.copy_(trained if same else averaged)
+        if not same:
+            left = {name: tensor for name, tensor in left.items() if not name.startswith("optimizer.")}
         arrays = {name.removeprefix("sampler."): left.pop(name).numpy() for name in list(left) if name.startswith("sampler.")}
         optimizing.load_optimizer(self._optimizer, self._named, left, values.get("optimizer_groups", []), self.device)
         if left:
@@ -305,6 +318,8 @@ class Learner:
             weights = ((i, None if w is None else np.array(w, np.float32)) for i, w in values["pending"])
             self.pending = deque(Drawn(np.array(ids, np.int64), weight) for ids, weight in weights)
             self.judgement = msgspec.convert(values["judgement"], Judgement)
+            if (before["schedule"], before["lr"]) != (self.config.schedule, self.config.lr):
+                self.judgement = msgspec.structs.replace(self.judgement, plateau=Plateau())
 
 
 def _take(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:

@@ -14,7 +14,7 @@ PLAIN = (int, float, bool)
 
 
 def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW, or its schedule-free form. Only matrices decay: pulling biases, norms and embeddings to zero buys nothing."""
+    """AdamW, or its schedule-free form. Vectors do not decay: pulling biases and norms to zero buys nothing."""
     every = list(parameters)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in every if p.ndim >= 2], "weight_decay": config.weight_decay},

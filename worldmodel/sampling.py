@@ -178,7 +178,7 @@ def loss_weights(losses: FloatArray, temperature: float) -> np.ndarray[Any, Any]
     values = np.where(np.isnan(values), known.mean() if len(known) else 0.0, values)
     low, high = values.min(), values.max()
     scaled = (values - low) / (high - low) if high - low > EPSILON else np.zeros_like(values)
-    weights = np.exp(scaled / temperature)
+    weights = np.exp((scaled - scaled.max()) / temperature)
     return np.asarray(weights / weights.sum())
 
 

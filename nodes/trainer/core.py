@@ -102,7 +102,10 @@ class TrainerCore:
 
     def can_train(self) -> bool:
         """Whether there is enough to learn from, and the set ratio of samples to frames allows more."""
-        if self.frames_seen <= self.config.min_transitions or len(self.buffer) < self.config.min_transitions:
+        if (
+            self.frames_seen <= self.config.min_transitions
+            or len(self.buffer.ids(self.learner.config.horizon)) < self.config.min_transitions
+        ):
             return False
         ratio = self.config.train_ratio
         return not ratio or self.learner.samples - self._first_samples < ratio * self.frames_seen

@@ -169,12 +169,15 @@ class Evaluation:
         return groups
 
     def _learned_from(self) -> tuple[Transitions, IntArray] | None:
-        """The first session that holds episodes that were learned from, and their transitions."""
-        for source in self.sources:
-            ids = source.of(self._groups(source).get("episodes learned from", set()))
-            if len(ids):
-                return source, ids
-        return None
+        """Every transition of these sessions that was learned from: a neighbour may be in any of them."""
+        episodes = {n: self._groups(source).get("episodes learned from", set()) for n, source in enumerate(self.sources)}
+        holders = [n for n, some in episodes.items() if len(self.sources[n].of(some))]
+        if not holders:
+            return None
+        first, *more = (self.sources[n] for n in holders)
+        joined = Transitions(first.reader, self.spec, *(source.reader for source in more)) if more else first
+        learned = [(joined.session == place) & np.isin(joined.episode, list(episodes[n])) for place, n in enumerate(holders)]
+        return joined, np.flatnonzero(np.any(learned, axis=0))
 
     def _probe_rows(self, source: Transitions, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
         """The states of regions that were shown, and those that never were; calibration of these is fitted on the former."""

@@ -13,7 +13,7 @@ from worldmodel.presets import PRESETS
 from worldmodel.schedules import rate, taken_over
 from worldmodel.trainconfig import TrainConfig, train_config
 
-NOT_THE_SCHEDULE = ("total_samples", "resumed_at", "resumed_lr", "resumed_warmup")
+OF_ONE_RUN = ("total_samples", "resumed_at", "resumed_lr", "resumed_warmup")
 
 
 def start_config(
@@ -38,9 +38,11 @@ def start_config(
 
 def _going_on(config: TrainConfig, start: Checkpoint) -> TrainConfig:
     theirs = start.config
-    kept = msgspec.structs.replace(config, **{name: getattr(theirs, name) for name in NOT_THE_SCHEDULE[1:]})
+    kept = msgspec.structs.replace(config, **{name: getattr(theirs, name) for name in OF_ONE_RUN[1:]})
     samples = int(start.values["samples"])
-    before, after = rate(theirs, samples), rate(kept, samples)
+    factor = start.values.get("judgement", {}).get("plateau", {}).get("factor", 1.0)
+    same = (theirs.schedule, theirs.lr) == (kept.schedule, kept.lr)
+    before, after = rate(theirs, samples, factor), rate(kept, samples, factor if same else 1.0)
     if abs(before - after) <= 1e-9 * before:
         return kept
     return taken_over(msgspec.structs.replace(kept, resumed_at=0, resumed_lr=0.0, resumed_warmup=0), samples, before)

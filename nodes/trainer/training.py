@@ -14,7 +14,7 @@ from nodes.trainer.learned import Learned
 from nodes.trainer.offline import OPEN_END, End
 from nodes.trainer.sessions import Recorded, divided, held_out_of
 from nodes.trainer.sinks import Wandb
-from nodes.trainer.starting import start_config
+from nodes.trainer.starting import OF_ONE_RUN, start_config
 from nodes.worlds import model_actions, model_cameras
 from protocol.messages import Robot
 from storage.reader import SessionReader
@@ -85,7 +85,7 @@ def prepare(order: Order, readers: Sequence[SessionReader], start: Checkpoint | 
         explicit.setdefault("total_samples", total)
     given = {"seed": order.seed}
     if start is not None and not order.model:
-        given = {name: value for name, value in msgspec.to_builtins(start.config).items() if name not in ("total_samples", "lr")} | given
+        given = {name: value for name, value in msgspec.to_builtins(start.config).items() if name not in (*OF_ONE_RUN, "lr")} | given
     if order.seconds and not total and explicit.get("schedule", _schedule(order, given)) == "cosine":
         explicit.setdefault("total_samples", OPEN_END)
     config, rate_said = start_config(explicit, order.model or ("" if start else "small"), start, whole=whole, **given)

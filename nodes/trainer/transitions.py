@@ -1,4 +1,4 @@
-"""All transitions of a recorded session as a source of windows, with where each of them lies: for scoring."""
+"""All transitions of recorded sessions as a source of windows, with where each of them lies: for scoring."""
 
 import numpy as np
 
@@ -10,13 +10,14 @@ from worldmodel.spec import ModelSpec
 
 
 class Transitions:
-    """The transitions of one session, by index; arrays are new with every call. See worldmodel/source.py."""
+    """The transitions of a session, by index; arrays are new with every call. See worldmodel/source.py."""
 
-    def __init__(self, reader: SessionReader, spec: ModelSpec) -> None:
+    def __init__(self, reader: SessionReader, spec: ModelSpec, *more: SessionReader) -> None:
+        """`more`: sessions whose transitions follow those of the first; `session` counts them all from 0."""
         self.reader = reader
-        self._windows = Windows(Frames([reader], [camera.name for camera in spec.cameras]), spec.context)
+        self._windows = Windows(Frames([reader, *more], [camera.name for camera in spec.cameras]), spec.context)
         frame, frames = self._windows.frame, self._windows.frames
-        self.episode, self.step = frames.episode[frame], frames.step[frame]
+        self.session, self.episode, self.step = frames.session[frame], frames.episode[frame], frames.step[frame]
         rate_hz = reader.robot.rate_hz if reader.robot else 1.0
         self.second = (self.step / max(rate_hz, 1e-3)).astype(np.int64)
 

@@ -66,10 +66,12 @@ def test_it_trains_to_its_end_and_leaves_a_run(do: Do, tmp_path: Path) -> None:
     kept = do("walk", "--from", "two", "--samples", 4, "--name", "three")
     assert "learning rate 0.5, from the checkpoint" in kept.output
 
-    grown = do("walk", "--from", "one", "--grow", "--set", "spec.decoder_depth=2", "--samples", 8, "--name", "four")
+    grown = do("walk", "--from", "two", "--grow", "--set", "spec.decoder_depth=2", "--samples", 8, "--name", "four")
     assert grown.exit_code == 0, grown.output
     assert newest(tmp_path, "four").values["samples"] == 8
     assert newest(tmp_path, "four").spec.decoder_depth == 2
+    assert newest(tmp_path, "two").config.resumed_at == 120
+    assert newest(tmp_path, "four").config.resumed_at == 0  # its samples count anew
 
 
 def test_an_end_in_seconds_ends_the_cosine_too(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,17 @@ def test_every_group_has_its_row(place: tuple[Path, Arrays, Path]) -> None:
     assert held_out.rollouts is not None and len(held_out.rollouts.steps) == 16 and held_out.rollouts.steps[0].mass.value == 1.0  # type: ignore[union-attr]
 
 
+def test_a_neighbour_may_be_in_any_session(place: tuple[Path, Arrays, Path], tmp_path: Path) -> None:
+    root, _, path = place
+    record(tmp_path / "again", 4)  # the same once more
+    steps = [range(STEPS)]
+    history = History({("walk", 0): steps, **{("again", episode): steps for episode in range(4)}}, {("walk", 3): steps})
+    with open_session(root / "walk") as walk, open_session(tmp_path / "again") as again:
+        rows = evaluate(checkpoint.load(path), [walk, again], history, Settings("cpu", windows=24, rollouts=0))
+    (held_out,) = (row for row in rows if row.on == "held-out episodes")
+    assert held_out.scores.nearest_neighbour_error == 0.0 < held_out.scores.copy_last_error
+
+
 def test_a_twin_must_be_blind(place: tuple[Path, Arrays, Path]) -> None:
     root, _, path = place
     with open_session(root / "walk") as reader, pytest.raises(EvaluationError, match="was trained with actions"):

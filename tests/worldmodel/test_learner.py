@@ -11,7 +11,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from worldmodel.divergence import Divergence
+from worldmodel.judging import Judgement
 from worldmodel.learner import Learner, TrainConfig, TrainingFailed
+from worldmodel.plateau import Plateau
 from worldmodel.source import Arrays
 from worldmodel.spec import ModelSpec
 
@@ -138,6 +141,37 @@ def test_a_resumed_training_is_the_whole_one(odd_spec: ModelSpec, changes: dict[
     assert json.dumps(one[1], sort_keys=True) == json.dumps(other[1], sort_keys=True)
     assert set(one[0]) == set(other[0])
     assert [name for name, tensor in one[0].items() if not torch.equal(tensor, other[0][name])] == []
+
+
+@pytest.mark.parametrize("schedules", [("schedule-free", "constant"), ("constant", "schedule-free")])
+def test_another_optimizer_begins_with_the_averaged_weights(odd_spec: ModelSpec, random_batch, schedules: tuple[Any, Any]) -> None:  # type: ignore[no-untyped-def]
+    first, second = (Learner(odd_spec, msgspec.structs.replace(SMALL, schedule=one), "cpu") for one in schedules)
+    for seed in range(3):
+        first.step(random_batch(odd_spec, seed=seed))
+    second.load_state(*first.state())
+    assert second.weights_bytes() == first.weights_bytes()
+    for (_, weight), average in zip(second.model.named_parameters(), first.ema_state().values(), strict=True):
+        assert torch.equal(weight, average)
+    assert math.isfinite(second.step(random_batch(odd_spec))["loss"])
+    third = Learner(odd_spec, second.config, "cpu")
+    third.load_state(*second.state())  # nothing of the first optimizer is left in it
+    for one in (second, third):
+        one.step(random_batch(odd_spec))
+    assert second.weights_bytes() == third.weights_bytes()
+
+
+def test_a_rate_that_is_set_is_not_what_the_plateau_left(odd_spec: ModelSpec) -> None:
+    config = msgspec.structs.replace(SMALL, schedule="plateau", warmup_samples=0)
+    learner = Learner(odd_spec, config, "cpu")
+    learner.judgement = Judgement(Plateau(best=0.1, bad=3, factor=0.5), divergence=Divergence(stopped=True))
+    state = learner.state()
+    for changes, lr in (({}, config.lr / 2), ({"lr": 0.01}, 0.01), ({"schedule": "constant"}, config.lr)):
+        other = Learner(odd_spec, msgspec.structs.replace(config, **changes), "cpu")
+        other.load_state(*state)
+        assert other.lr == pytest.approx(lr)
+        assert other.judgement.divergence.stopped
+    learner.forget_source()
+    assert learner.judgement == Judgement(Plateau(factor=0.5))
 
 
 def test_importance_weights_count_and_samplers_are_told(odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]

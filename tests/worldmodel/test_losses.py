@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from worldmodel.losses import TABLE, Case, combined
+from worldmodel.losses import TABLE, Case, check, combined
 from worldmodel.losses.ensemble import bootstrap
 from worldmodel.losses.perceptual import load_vgg
 from worldmodel.losses.pixel import boost_at
@@ -25,7 +25,7 @@ class Model(nn.Module):
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(1.0))
         self.slope = nn.Parameter(torch.tensor(2.0))
-        self.spec = SimpleNamespace(inverse=inverse, actions=SimpleNamespace(discrete=discrete))
+        self.spec = SimpleNamespace(inverse=inverse, ensemble=1, family="toddle", actions=SimpleNamespace(discrete=discrete))
         self.patches = SimpleNamespace(paste=lambda patches: {"top": patches.reshape(len(patches), 16, 16, 3)})
 
     def forward(self, seen: Tensor, actions: Tensor) -> Tensor:
@@ -73,6 +73,11 @@ def test_padding_and_patches_that_were_shown_count_nowhere() -> None:
     assert loss("mse", of) == pytest.approx(0.26 / 2)
     shown = case([[[0.5, 0.1], [9.0, 9.0]]], [[[1.0, 0.0], [0.0, 0.0]]], hidden=torch.tensor([[1.0, 0.0]]))
     assert loss("mse", shown) == pytest.approx(0.26 / 2)
+    # of one window both patches are hidden, of the other one: each number that is hidden counts alike
+    twice = case([[[0.5], [0.1]], [[0.2], [9.0]]], torch.zeros(2, 2, 1), hidden=torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    assert loss("mse", twice) == pytest.approx((0.25 + 0.01 + 0.04) / 3)
+    nothing = case([0.5], [0.0], hidden=torch.zeros(1, 1))
+    assert loss("mse", nothing) == loss("changed", nothing) == 0.0
 
 
 def test_the_weight_of_a_window_multiplies_what_it_costs() -> None:
@@ -99,6 +104,8 @@ def test_errors_in_units_of_each_patchs_deviation() -> None:
     target = [[[0.0, 1.0], [0.5, 0.5]]]  # variances 1/2 and 0
     of = case([[[0.5, 1.0], [0.5, 0.6]]], target)
     assert loss("normalised", of) == pytest.approx((0.25 / 0.5 + 0.01 / (8 / 255) ** 2) / 4)
+    padded = case([[[0.5, 1.0, 9.0]]], [[[0.0, 1.0, 0.0]]], real=torch.tensor([[1.0, 1.0, 0.0]]))
+    assert loss("normalised", padded) == pytest.approx(0.25 / 0.5 / 2)
 
 
 def test_a_rollout_goes_on_from_its_own_predictions() -> None:
@@ -136,7 +143,19 @@ def test_the_inverse_head_learns_from_truth_and_teaches_the_prediction() -> None
     discrete = dataclasses.replace(of, model=Model(discrete=True), taken=torch.tensor([[[1.0, 0.0]]]))
     assert loss("inverse", discrete) == pytest.approx(math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1.2)), rel=1e-5)
     with pytest.raises(ValueError, match=r"set spec\.inverse"):
-        loss("inverse", dataclasses.replace(of, model=Model(inverse=False)))
+        check(Model(inverse=False), TrainConfig(loss={"inverse": 1.0}))
+
+
+def test_what_pads_a_frame_tells_no_action() -> None:
+    said = torch.tensor([[[0.3, 9.0]]], requires_grad=True)
+    of = case(said, torch.tensor([[[0.5, 0.0]]]), model=Model(), taken=torch.tensor([[[0.5, -0.5]]]), real=torch.tensor([[1.0, 0.0]]))
+    # of the truth 2 * .25 = .5, of the prediction 2 * .15 = .3
+    total = TABLE["inverse"](of).total
+    assert total.item() == pytest.approx(0.2**2)
+    total.backward()
+    assert said.grad is not None
+    assert said.grad[0, 0, 0] < 0
+    assert said.grad[0, 0, 1] == 0
 
 
 def test_members_learn_from_their_own_draws() -> None:
@@ -157,7 +176,8 @@ def test_members_learn_from_their_own_draws() -> None:
     assert members.grad[0, 0].abs().sum() > 0
     assert members.grad[0, 1].abs().sum() == 0
     with pytest.raises(ValueError, match=r"set spec\.ensemble"):
-        loss("ensemble", dataclasses.replace(of, members=None))
+        check(Model(), TrainConfig(loss={"ensemble": 1.0}))
+    assert bootstrap((7,), 2, seed=1 << 62, count=1).shape == (1, 2)
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def test_loss_weighted_by_the_originals_formula() -> None:
     np.testing.assert_allclose(weights, expected / expected.sum())
     assert weights.max() / weights.min() == pytest.approx(np.e**2)
     np.testing.assert_allclose(loss_weights(np.full(4, np.nan, np.float32), 0.5), 0.25)
+    np.testing.assert_allclose(loss_weights(np.array([1.0, 2.0], np.float32), 1e-3), [0.0, 1.0])
 
 
 def test_loss_weighted_draws_are_refreshed_now_and_then() -> None:

@@ -4,6 +4,7 @@ total, parts, samples = combined(case, {"changed": 1.0, "inverse": 0.1})
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -11,9 +12,10 @@ from worldmodel.losses.case import Case, Loss
 from worldmodel.losses.ensemble import ensemble
 from worldmodel.losses.focal import capped_focal, focal, hybrid
 from worldmodel.losses.inverse import inverse
-from worldmodel.losses.perceptual import perceptual
+from worldmodel.losses.perceptual import perceptual, vgg_of
 from worldmodel.losses.pixel import changed, mse, normalised
 from worldmodel.losses.rollout import rollout
+from worldmodel.trainconfig import TrainConfig
 
 TABLE: dict[str, Callable[[Case], Loss]] = {
     "mse": mse,
@@ -28,7 +30,20 @@ TABLE: dict[str, Callable[[Case], Loss]] = {
     "ensemble": ensemble,
 }
 
-__all__ = ["TABLE", "Case", "Loss", "combined"]
+__all__ = ["TABLE", "Case", "Loss", "check", "combined"]
+
+
+def check(model: Any, config: TrainConfig) -> None:
+    """Raises ValueError, one line, where this model or this machine lacks what a loss needs."""
+    asked = {name for name, weight in config.loss.items() if weight > 0}
+    if "inverse" in asked and not model.spec.inverse:
+        raise ValueError("the inverse loss needs a model with an inverse head: set spec.inverse")
+    if "ensemble" in asked and model.spec.ensemble < 2:
+        raise ValueError("the ensemble loss needs a model of several members: set spec.ensemble")
+    if "perceptual" in asked:
+        vgg_of(model, config)
+    if config.mask_ratio != (1.0, 1.0) and model.spec.family == "toddle":
+        raise ValueError("the family toddle always masks the whole next frame: leave mask_ratio at 1..1")
 
 
 def combined(case: Case, weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor], Tensor]:

@@ -74,12 +74,10 @@ class Case:
 
 
 def mean(case: Case, error: Tensor) -> Loss:
-    """The plain mean of an error [B, N, P] over what counts, each window with its weight."""
-    counted = case.counted
-    if counted is None:
-        samples = error.flatten(1).mean(1)
-    else:
-        samples = (error * counted).flatten(1).sum(1) / counted.expand_as(error).flatten(1).sum(1).clamp(min=1.0)
+    """The plain mean of an error [B, N, P] over what counts in the whole batch, each window with its weight."""
+    if case.hidden is not None:  # of one window more is to be predicted than of another
+        return share(case, error, torch.ones_like(error))
+    samples = error.flatten(1).mean(1) if case.real is None else (error * (case.real / case.real.mean())).flatten(1).mean(1)
     return Loss(weighted(case, samples), samples.detach())
 
 
@@ -88,10 +86,10 @@ def weighted(case: Case, samples: Tensor) -> Tensor:
     return samples.mean() if case.weights is None else (samples * case.weights).mean()
 
 
-def share(case: Case, error: Tensor, weight: Tensor, tiny: float = 0.0) -> Loss:
+def share(case: Case, error: Tensor, weight: Tensor, tiny: float = 1e-12) -> Loss:
     """sum(weight * error) / sum(weight) over the whole batch, [B, N, P] each; a window's own share of it likewise."""
     counted = case.counted
     weight = weight if counted is None else weight * counted
     above, below = (weight * error).flatten(1).sum(1), weight.flatten(1).sum(1)
     heavy = above if case.weights is None else above * case.weights
-    return Loss(heavy.sum() / (below.sum() + tiny), (above / (below + tiny).clamp(min=1e-12)).detach())
+    return Loss(heavy.sum() / (below.sum() + tiny), (above / (below + tiny)).detach())

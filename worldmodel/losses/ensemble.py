@@ -10,9 +10,8 @@ POISSON = torch.tensor([0.36787944, 0.73575888, 0.91969860, 0.98101184, 0.996340
 
 
 def ensemble(case: Case) -> Loss:
-    """The changed-pixel loss of each member, with its bootstrapped weights. ValueError for a model of one member."""
-    if case.members is None or case.members.shape[1] < 2:
-        raise ValueError("the ensemble loss needs a model of several members: set spec.ensemble")
+    """The changed-pixel loss of each member, with its bootstrapped weights."""
+    assert case.members is not None
     boost = boost_at(case.samples, case.config.boost, case.config.anneal_samples)
     weight = change_weight(case, boost)
     weight = weight if case.counted is None else weight * case.counted
@@ -32,7 +31,7 @@ def bootstrap(ids: tuple[int, ...] | None, members: int, seed: int, count: int) 
     if ids is None:
         return torch.ones(count, members)
     number = torch.tensor(ids, dtype=torch.int64)[:, None] * members + torch.arange(members)
-    bits = (number + seed * 0x9E3779B1 + 0x7F4A7C15) & 0xFFFFFFFF
+    bits = (number + (seed * 0x9E3779B1 + 0x7F4A7C15 & 0xFFFFFFFF)) & 0xFFFFFFFF
     for _ in range(2):  # a 32-bit finaliser (Wellons 2018, "lowbias32"): neighbours get unrelated bits
         bits = bits ^ (bits >> 16)
         bits = (bits * 0x21F0AAAD) & 0xFFFFFFFF

@@ -14,17 +14,16 @@ from worldmodel.losses.case import Case, Loss, weighted
 def inverse(case: Case) -> Loss:
     """Cross-entropy of discrete choices, squared error of continuous actions, summed over the true and the predicted frame.
 
-    A window whose action is not known counts nothing. Raises ValueError for a model without `inverse`.
+    A window whose action is not known counts nothing.
     """
-    if not case.model.spec.inverse:
-        raise ValueError("the inverse loss needs a model with an inverse head: set spec.inverse")
     taken = case.taken[:, case.seen.shape[1] - 1]
     known = ~taken.isnan().any(dim=-1)
     taken = taken.nan_to_num()
     with case.compute():
         from_truth = case.model.inverse(case.last, case.target).float()
         with _held(case.model):
-            from_prediction = case.model.inverse(case.last, case.prediction).float()
+            shown = case.prediction if case.real is None else case.prediction * case.real  # what pads a frame would tell it unseen
+            from_prediction = case.model.inverse(case.last, shown).float()
     discrete = case.model.spec.actions.discrete
     samples = (_wrong(from_truth, taken, discrete) + _wrong(from_prediction, taken, discrete)) * known
     return Loss(weighted(case, samples), samples.detach())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.losses.case import Case, Loss, weighted
+from worldmodel.trainconfig import TrainConfig
 
 CACHED = "vgg16-397923af.pth"
 TAPS = (4, 9, 16)
@@ -89,10 +90,7 @@ def _bytes(levels: list[Tensor]) -> int:
 
 def perceptual(case: Case) -> Loss:
     """The sum of the three mean distances, over all cameras."""
-    vgg = case.model.__dict__.get("perceptual_vgg")  # beside the model, not in it: checkpoints stay without it
-    if vgg is None:
-        vgg = load_vgg(case.config.perceptual_weights, case.config.perceptual_cache_mb << 20, case.seen.device)
-        case.model.__dict__["perceptual_vgg"] = vgg
+    vgg = vgg_of(case.model, case.config)
     ours, truth = case.model.patches.paste(case.prediction), case.model.patches.paste(case.target)
     samples: Any = 0.0
     with case.compute():
@@ -102,6 +100,15 @@ def perceptual(case: Case) -> Loss:
                 samples = samples + (said.float() - true.float()).abs().flatten(1).mean(1)
     samples = samples / len(ours)
     return Loss(weighted(case, samples), samples.detach())
+
+
+def vgg_of(model: Any, config: TrainConfig) -> Vgg:
+    """The one that this model is trained with, on its device. ValueError in one line when there are no weights."""
+    if "perceptual_vgg" not in model.__dict__:  # beside the model, not in it: checkpoints stay without it
+        device = next(model.parameters()).device
+        model.__dict__["perceptual_vgg"] = load_vgg(config.perceptual_weights, config.perceptual_cache_mb << 20, device)
+    found: Vgg = model.__dict__["perceptual_vgg"]
+    return found
 
 
 def load_vgg(path: str, cache_bytes: int, device: torch.device) -> Vgg:

@@ -9,6 +9,7 @@ and the boost falls linearly to 0 with the samples seen: the loss ends as plain 
 reported. In a camera picture where most pixels change, sum(w) grows with them, so the same boost does little.
 """
 
+import torch
 from torch import Tensor
 
 from worldmodel.losses.case import Case, Loss, mean, share
@@ -44,5 +45,14 @@ def normalised(case: Case) -> Loss:
     The picture stays what is predicted: both sides are scaled by the target's standard deviation, which is taken as at
     least CHANGED, so that a flat patch does not outweigh all others.
     """
-    variance = case.target.var(dim=-1, keepdim=True).clamp(min=CHANGED**2)
+    variance = _variance(case.target, case.real).clamp(min=CHANGED**2)
     return mean(case, case.error / variance)
+
+
+def _variance(patches: Tensor, real: Tensor | None) -> Tensor:
+    """Of each patch [B, N, P], without what pads it: [B, N, 1]."""
+    if real is None:
+        return patches.var(dim=-1, keepdim=True)
+    count = real.sum(dim=-1, keepdim=True)
+    middle = (patches * real).sum(dim=-1, keepdim=True) / count
+    return (torch.square(patches - middle) * real).sum(dim=-1, keepdim=True) / (count - 1.0)
