@@ -83,17 +83,20 @@ class Scores:
 def score_probe(predictor: Predictor, probe: Probe) -> Scores:
     """Score against counterfactual truth.
 
-    CF accuracy: how often the prediction for an action is nearest (MSE) to that action's true outcome.
+    CF accuracy: how often the prediction for an action is nearest (MSE) to that action's true outcome, or to one that looks the same;
+    states in which every action does the same do not count.
     hit_at_3px: how often the predicted centroid is within 3 px of the true position. Skill over action-blind is that over the best
     a model can do that cannot see the action: the mean over the actions of the true next frames.
     """
     count, actions = len(probe), len(probe.candidates)
-    right = hits = 0
+    right = told = hits = 0
     errors, copy, blind = [], [], []
     for part in probe.parts():
         predicted = predictor.predict_batch(part.frames, part.past_actions, part.candidates[None])
         pairs = np.stack([mse(predicted, _outcome(part.next, b)) for b in range(actions)], axis=-1)  # [n, A, A]
-        right += int((pairs.argmin(axis=-1) == np.arange(actions)).sum())
+        differ = np.any([(array != array[:, :1]).any(axis=(1, 2, 3, 4)) for array in part.next.values()], axis=0)
+        right += int(_alike(part.next, pairs.argmin(axis=-1))[differ].sum())
+        told += int(differ.sum()) * actions
         errors.append(np.diagonal(pairs, axis1=1, axis2=2))
         copy.append(mse(dict(copy_last(part.frames)), part.next))
         blind.append(mse({name: array.mean(axis=1, keepdims=True, dtype=np.float32) for name, array in part.next.items()}, part.next))
@@ -101,7 +104,7 @@ def score_probe(predictor: Predictor, probe: Probe) -> Scores:
             hits += int(_hits(next(iter(predicted.values())), part.position, marker_of(part)).sum())
     error, copied = _mean(errors), _mean(copy)
     return Scores(
-        cf_accuracy=right / (count * actions),
+        cf_accuracy=right / told if told else None,
         hit_at_3px=None if probe.position is None else hits / (count * actions),
         skill_copy_last=_skill(error, copied),
         skill_action_blind=_skill(error, _mean(blind)),
@@ -134,6 +137,13 @@ def _hits(image: UInt8Array, position: FloatArray, marker: Marker) -> Array:
     """Which images [..., H, W, 3] have their centroid within HIT_PX of position [..., 2]; those that show nothing miss."""
     away = marker.away(marker.place(marker.weight(image)), position, *image.shape[-3:-1])
     return np.asarray(np.nan_to_num(away, nan=np.inf) <= HIT_PX)
+
+
+def _alike(truth: Images, chosen: Array) -> Array:
+    """Whether the outcomes chosen [n, A] look as those of the actions do: bool [n, A]."""
+    rows = np.arange(len(chosen))[:, None]
+    same = [(array[rows, chosen] == array).all(axis=(-3, -2, -1)) for array in truth.values()]
+    return np.asarray(np.all(same, axis=0))
 
 
 def _outcome(truth: Images, action: int) -> Images:

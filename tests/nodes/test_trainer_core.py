@@ -104,6 +104,10 @@ def test_training_waits_for_enough_and_keeps_to_its_ratio(core: Any, feed: Any) 
     assert steps == 3  # 6 frames x 2 = 12 samples in batches of 4
     feed(made, 2, 2)
     assert made.can_train()
+    far = core(train={"batch_size": 4, "loss": {"rollout": 1.0}})
+    for number in range(4):
+        feed(far, number, 2)
+    assert len(far.buffer) == 4 and not far.can_train()  # no two transitions follow one another
     free = core()
     feed(free, 0, 9)
     for _ in range(5):

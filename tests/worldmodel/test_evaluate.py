@@ -110,3 +110,18 @@ def test_a_marker_is_found_by_its_colour_on_a_plane(probe: Probe) -> None:
 def test_where_nothing_changes_there_is_no_skill_to_measure(probe: Probe) -> None:
     still = dataclasses.replace(probe, next={"top": np.repeat(probe.frames["top"][:, -1:], 2, axis=1)})
     assert score_probe(Oracle(still, lambda truth, last: truth), still).skill_copy_last is None
+
+
+def test_outcomes_that_look_the_same_are_no_mistake(probe: Probe) -> None:
+    alike = {name: array.copy() for name, array in probe.next.items()}
+    alike["top"][:, 0] = alike["top"][:, 1]  # at a limit, say
+    half = len(probe) // 2
+    alike["top"][:half] = probe.next["top"][:half]
+    limited = dataclasses.replace(probe, next=alike)
+    assert score_probe(Oracle(limited, lambda truth, last: truth), limited).cf_accuracy == 1.0
+    still = dataclasses.replace(probe, next={"top": np.repeat(probe.next["top"][:, :1], 2, axis=1)})
+    assert score_probe(Oracle(still, lambda truth, last: truth), still).cf_accuracy is None
+    three = np.concatenate((probe.next["top"], probe.next["top"][:, 1:]), axis=1)  # two actions of three do the same
+    candidates = np.array([[0.0], [1.0], [1.0]], np.float32)
+    tried = dataclasses.replace(probe, next={"top": three}, candidates=candidates, position=None)
+    assert score_probe(Oracle(tried, lambda truth, last: truth), tried).cf_accuracy == 1.0
