@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,17 @@ def learn(folder: Path, scores: list[float | None], spec: ModelSpec = SPEC, **co
     return paths
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return learn(tmp_path_factory.mktemp("learned"), [0.1, 0.9, None, 0.5])
+
+
 @pytest.fixture
-def paths(tmp_path: Path) -> list[Path]:
-    (tmp_path / "made").mkdir()
+def paths(tmp_path: Path, learned: list[Path]) -> list[Path]:
+    """A run `made` with four checkpoints, one's own to change."""
+    copy = shutil.copytree(learned[0].parent, tmp_path / "made" / "checkpoints")
     (tmp_path / "made" / "run.json").write_text("{}")
-    return learn(tmp_path / "made" / "checkpoints", [0.1, 0.9, None, 0.5])
+    return [copy / path.name for path in learned]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`toddle train`: ends, resumes and goes on as it says; bad input is one line."""
 
+import itertools
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,7 +77,8 @@ def test_it_trains_to_its_end_and_leaves_a_run(do: Do, tmp_path: Path) -> None:
 
 
 def test_an_end_in_seconds_ends_the_cosine_too(do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodes.trainer.offline.MEASURED_S", 0.05)
+    clock = itertools.count()
+    monkeypatch.setattr("nodes.trainer.offline.time", SimpleNamespace(monotonic=lambda: next(clock) * 0.01))  # of no machine
     said = do("walk", "--seconds", 0.5, "--set", "train.schedule=cosine", "--name", "one", *SMALL)
     assert said.exit_code == 0, said.output
     total = newest(tmp_path, "one").config.total_samples

@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 @pytest.fixture(scope="module")
 def probe() -> Probe:
-    told = ToroidalDot({"probe_states": 6}, seed=5).probe()
+    told = ToroidalDot({"probe_states": 2}, seed=5).probe()
     assert told is not None
     return cut_probe(told[1], context=2)
 
