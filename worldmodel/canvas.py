@@ -9,17 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel.palette import PALETTE, UNKNOWN, Colour
 from worldmodel.spec import ActionSpace
 
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
-Colour = tuple[int, int, int]
-
-# The first three are the original's; the rest continue with colours that stay apart from them.
-PALETTE: tuple[Colour, ...] = (
-    (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255),
-    (255, 128, 0), (128, 0, 255), (0, 128, 128), (128, 128, 0), (255, 128, 192), (128, 192, 255),
-)  # fmt: skip
-UNKNOWN: Colour = (128, 128, 128)
 
 
 def action_colour(action: np.ndarray[Any, Any], space: ActionSpace) -> tuple[Colour, ...]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from worldmodel.devices import autocast, pick_device, pick_precision, use_threads
-from worldmodel.network import WorldModel
+from worldmodel.loading import misfits
+from worldmodel.models import make_model
 from worldmodel.spec import ModelSpec
 
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
@@ -30,14 +31,14 @@ class FramePredictor:
         self.spec = spec
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
-        self.model = WorldModel(spec).to(self.device).eval().requires_grad_(False)
+        self.model = make_model(spec).to(self.device).eval().requires_grad_(False)
         self.swap(weights)
 
     def swap(self, weights: bytes | dict[str, Tensor]) -> None:
         """Take new weights; on an error the old ones stay. Raises ValueError when they do not fit the spec."""
         tensors = _read(weights) if isinstance(weights, bytes) else weights
         own = dict(self.model.named_parameters())
-        wrong = sorted(n for n in own.keys() | tensors.keys() if n not in own or n not in tensors or own[n].shape != tensors[n].shape)
+        wrong = misfits(own, tensors)
         if wrong:
             raise ValueError(
                 f"the weights do not fit the model spec {self.spec.hash[:12]}: {len(wrong)} tensors are missing, "
@@ -67,18 +68,35 @@ class FramePredictor:
 
         Returns {camera: uint8 [B, A, H, W, 3]}; every history is encoded once.
         """
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            answer = self.model.decode(*self._encoded(frames, past_actions, candidates))
+            pictures = answer.mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
+            return self._paste(pictures)
+
+    def predict_spread(
+        self, frames: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray
+    ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+        """As `predict_batch`, what the members of the ensemble say: their mean in [0, 1] and their standard deviation.
+
+        Both {camera: float32 [B, A, H, W, 3]}. A model of one member has a deviation of 0.
+        """
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            members = self.model.decode_members(*self._encoded(frames, past_actions, candidates)).clamp_(0.0, 1.0)
+            return self._paste(members.mean(dim=2)), self._paste(members.std(dim=2, correction=0))
+
+    def _encoded(self, frames: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray) -> tuple[Tensor, Tensor, Tensor]:
+        """Memory [B, M, width], last patches [B, N, P] and encoded candidates [B, A, E]: what `Model.decode` takes."""
         encode = self.spec.actions.encode
         past = torch.from_numpy(encode(past_actions)).to(self.device)
         options = torch.from_numpy(encode(candidates)).to(self.device)
         arrays = {n: torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for n, a in frames.items()}
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            seen = self.model.patches.cut(arrays).float().mul_(1.0 / 255.0)
-            if seen.shape[1] != self.spec.context:
-                raise ValueError(f"histories hold {seen.shape[1]} frames: the model needs {self.spec.context}")
-            options = options.expand(len(seen), -1, -1)
-            answer = self.model.decode(self.model.encode(seen, past), seen[:, -1], options)
-            pictures = answer.mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
-            return {n: p.contiguous().cpu().numpy() for n, p in self.model.patches.paste(pictures).items()}
+        seen = self.model.patches.cut(arrays).float().mul_(1.0 / 255.0)
+        if seen.shape[1] != self.spec.context:
+            raise ValueError(f"histories hold {seen.shape[1]} frames: the model needs {self.spec.context}")
+        return self.model.encode(seen, past), seen[:, -1], options.expand(len(seen), -1, -1)
+
+    def _paste(self, patches: Tensor) -> dict[str, np.ndarray[Any, Any]]:
+        return {n: p.contiguous().cpu().numpy() for n, p in self.model.patches.paste(patches).items()}
 
 
 def _read(weights: bytes) -> dict[str, Tensor]:

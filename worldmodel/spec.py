@@ -13,12 +13,10 @@ from typing import Any, Literal, Self
 import msgspec
 import numpy as np
 
-FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+from worldmodel.palette import PALETTE
+from worldmodel.presets import PRESETS
 
-PRESETS: dict[str, dict[str, int]] = {
-    "small": {"width": 192, "encoder_depth": 2, "decoder_depth": 2, "heads": 4},
-    "large": {"width": 256, "encoder_depth": 5, "decoder_depth": 5, "heads": 8},
-}
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class SpecError(ValueError):
@@ -117,11 +115,13 @@ class ActionSpace(msgspec.Struct, frozen=True):
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
-    """Everything that fixes the shapes and the meaning of a model's weights.
+    """Everything that fixes the shapes and the meaning of a model's weights; docs/models.md explains every field.
 
     `context` counts the frames seen; `patch` is the side of a square patch in pixels; frames are
     padded to a multiple of it inside the network. `target`: "delta" adds the last frame to what the
     network says, so that an untrained model copies; "full" predicts the picture itself.
+    `decoder_width` and `decoder_heads`: 0 is as the encoder. `separator`: width in pixels of the bars of the originals.
+    `ensemble`: heads that answer each for itself. `inverse`: whether there is a head that tells the action from two frames.
     """
 
     cameras: tuple[Camera, ...]
@@ -134,19 +134,31 @@ class ModelSpec(msgspec.Struct, frozen=True):
     heads: int = 4
     mlp_ratio: int = 4
     target: Literal["delta", "full"] = "delta"
+    # What came later is left out of the JSON while it has its default: a spec keeps the hash it always had.
+    family: Literal["toddle", "encoder-decoder", "decoder-only"] = "toddle"
+    positions: Literal["relative", "absolute", "original"] = "relative"
+    action_input: Literal["tokens", "adaln", "separator"] = "tokens"
+    decoder: Literal["queries", "full"] = "queries"
+    decoder_width: int = 0
+    decoder_heads: int = 0
+    separator: int = 0
+    ensemble: int = 1
+    inverse: bool = False
 
     def __post_init__(self) -> None:
-        names = [camera.name for camera in self.cameras]
-        if not names or len(set(names)) != len(names):
-            raise SpecError(f"cameras are named {names}: give at least one, each with its own name")
-        if min(self.context, self.patch, self.heads, self.decoder_depth, self.mlp_ratio) < 1 or self.encoder_depth < 0:
-            raise SpecError("context, patch, heads, mlp_ratio and decoder_depth must be at least 1, encoder_depth at least 0")
-        if self.width % (4 * self.heads):
-            raise SpecError(f"width {self.width} is no multiple of 4 x heads ({4 * self.heads}): rotary positions need that")
+        check(self)
+
+    @property
+    def decoder_size(self) -> tuple[int, int]:
+        """(width, heads) of the decoder."""
+        return self.decoder_width or self.width, self.decoder_heads or self.heads
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
-        return msgspec.json.encode(self, order="sorted").decode()
+        defaults = dict(zip(self.__struct_fields__[-len(self.__struct_defaults__) :], self.__struct_defaults__, strict=True))
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        told = {name: value for name, value in fields.items() if name not in LATER or value != defaults[name]}
+        return msgspec.json.encode(told, order="sorted").decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -167,6 +179,55 @@ class ModelSpec(msgspec.Struct, frozen=True):
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
+LATER = frozenset(ModelSpec.__struct_fields__[ModelSpec.__struct_fields__.index("family") :])
+
+
+def check(spec: ModelSpec) -> None:
+    """SpecError, in one line, when no model can be made of this."""
+    names = [camera.name for camera in spec.cameras]
+    if not names or len(set(names)) != len(names):
+        raise SpecError(f"cameras are named {names}: give at least one, each with its own name")
+    if min(spec.context, spec.patch, spec.heads, spec.decoder_depth, spec.mlp_ratio, spec.ensemble) < 1:
+        raise SpecError("context, patch, heads, mlp_ratio, decoder_depth and ensemble must be at least 1")
+    if min(spec.encoder_depth, spec.decoder_width, spec.decoder_heads, spec.separator) < 0:
+        raise SpecError("encoder_depth, decoder_width, decoder_heads and separator must be at least 0")
+    for name, (width, heads) in {"": (spec.width, spec.heads), "decoder_": spec.decoder_size}.items():
+        if width % (4 * heads):
+            raise SpecError(f"{name}width {width} is no multiple of 4 x {name}heads ({4 * heads}): positions in two dimensions need that")
+    if spec.action_input == "separator" and len(spec.actions.choices) > len(PALETTE):
+        raise SpecError(
+            f"separator bars have {len(PALETTE)} colours, the robot has {len(spec.actions.choices)} actions: take action_input tokens"
+        )
+    if spec.family != "toddle":
+        _check_original(spec)
+    elif spec.separator:
+        raise SpecError(f"separator is {spec.separator}, but bars of the family toddle are one patch wide: leave it 0")
+
+
+def _check_original(spec: ModelSpec) -> None:
+    only = {"action_input": "separator", "target": "full", "decoder": "full", "ensemble": 1}
+    if spec.family == "decoder-only":
+        only |= {"encoder_depth": 0, "decoder_width": 0, "decoder_heads": 0}
+    wrong = {name: value for name, value in only.items() if getattr(spec, name) != value}
+    if wrong:
+        asked = ", ".join(f"{name} {getattr(spec, name)!r}" for name in wrong)
+        has = ", ".join(f"{name} {value!r}" for name, value in wrong.items())
+        raise SpecError(f"the family {spec.family} has {has}; got {asked}: change that, or take the family toddle")
+    if spec.positions == "relative":
+        raise SpecError(f"the family {spec.family} has no relative positions: take original or absolute")
+    if spec.separator < 1:
+        raise SpecError(f"the family {spec.family} tells actions by bars: give separator a width in pixels")
+    sizes = [(camera.height, camera.width) for camera in spec.cameras]
+    if len({width for _, width in sizes}) != 1:
+        raise SpecError(f"the family {spec.family} stacks cameras of one width; got (height, width) {sizes}")
+    if any(side % spec.patch for size in sizes for side in size):
+        raise SpecError(f"the family {spec.family} needs frames whose sides are multiples of the patch {spec.patch}; got {sizes}")
+    if spec.context * spec.separator % spec.patch:
+        raise SpecError(
+            f"{spec.context} separators of {spec.separator} px are no multiple of the patch {spec.patch}: choose another separator"
+        )
+
+
 def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = "small", **overrides: Any) -> ModelSpec:
     """A spec for these cameras and actions. Keywords override fields; raises SpecError for unknown ones."""
     if preset not in PRESETS:
@@ -174,7 +235,7 @@ def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = 
     unknown = sorted(set(overrides) - set(ModelSpec.__struct_fields__))
     if unknown:
         raise SpecError(f"a model spec has no field {unknown}: its fields are {sorted(ModelSpec.__struct_fields__)}")
-    fields: dict[str, Any] = {"patch": choose_patch(cameras), **PRESETS[preset], **overrides}
+    fields: dict[str, Any] = {"patch": choose_patch(cameras), **PRESETS[preset]["spec"], **overrides}
     return ModelSpec(cameras=tuple(cameras), actions=actions, **fields)
 
 

@@ -1,18 +1,19 @@
-"""What the trainer remembers: the newest frames, and which of them follow one another.
+"""What the trainer remembers: the newest frames, and which of them follow one another. A `Source` of windows.
 
     buffer = ReplayBuffer(cameras, action_size=1, context=2, capacity_bytes=1 << 30)
     buffer.add_frame(episode=0, step=0, images={"front": picture})
     buffer.add_action(episode=0, step=0, vector=action)      # between frame 0 and frame 1
-    batch = buffer.sample(16, rng)
+    batch = buffer.windows(rng.choice(buffer.ids(), 16))
 
-A ring of uint8 frames; the oldest is overwritten. Frames and actions may arrive in any order.
+A ring of uint8 frames; the oldest is overwritten. Frames and actions may arrive in any order. The id of a transition
+is the number of its first frame, counted from the first that ever came.
 """
 
 from typing import Any
 
 import numpy as np
 
-from worldmodel.batch import Batch
+from worldmodel.batch import Batch, FloatArray, IntArray
 from worldmodel.spec import Camera
 
 UInt8Array = np.ndarray[Any, np.dtype[np.uint8]]
@@ -20,10 +21,11 @@ Key = tuple[int, int]  # episode, step
 
 KEPT_SIZES = 2  # batch sizes whose arrays are kept for reuse: one to train, one to score
 EARLY_ACTIONS = 1024  # actions kept while their frame has not come yet
+NOBODY = -1
 
 
 class ReplayBuffer:
-    """Transitions of frames, sampled as windows. A transition is two consecutive frames of one episode and the action between."""
+    """Transitions of frames. A transition is two consecutive frames of one episode and the action between."""
 
     def __init__(
         self,
@@ -49,14 +51,17 @@ class ReplayBuffer:
         self._actions = np.full((self.capacity, action_size), np.nan, np.float32)
         self._keys: list[Key | None] = [None] * self.capacity
         self._slots: dict[Key, int] = {}
+        self._before = np.full(self.capacity, NOBODY, np.int64)  # slot of the frame one step earlier
+        self._after = np.full(self.capacity, NOBODY, np.int64)
         self._valid = np.zeros(self.capacity, bool)  # slot is the first frame of a transition
         self._early: dict[Key, np.ndarray[Any, Any]] = {}
-        self._next = 0
-        self._out: dict[int, tuple[dict[str, UInt8Array], np.ndarray[Any, Any]]] = {}
+        self._came = 0  # frames so far; the slot of frame n is n modulo the capacity
+        self._ids: dict[int, IntArray] = {}  # by horizon, until something changes
+        self._out: dict[tuple[int, int], tuple[dict[str, UInt8Array], FloatArray]] = {}
 
     def __len__(self) -> int:
-        """Number of transitions that can be sampled."""
-        return int(self._valid.sum())
+        """Number of transitions that can be learned from."""
+        return len(self.ids())
 
     @property
     def frames(self) -> int:
@@ -82,11 +87,13 @@ class ReplayBuffer:
         key = (episode, step)
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._next
-            self._next = (slot + 1) % self.capacity
+            slot = self._came % self.capacity
+            self._came += 1
             self._forget(slot)
             self._slots[key], self._keys[slot] = slot, key
             self._actions[slot] = self._early.pop(key, np.nan)
+            self._link((episode, step - 1), key)
+            self._link(key, (episode, step + 1))
         for camera in self.cameras:
             self._frames[camera.name][slot] = images[camera.name]
         self._check(key)
@@ -112,84 +119,91 @@ class ReplayBuffer:
         if key is None:
             return
         del self._slots[key]
+        before, after = self._before[slot], self._after[slot]
         self._valid[slot] = False
-        before = self._slots.get((key[0], key[1] - 1))
-        if before is not None:
+        self._before[slot] = self._after[slot] = NOBODY
+        if before != NOBODY:
             self._valid[before] = False
+            self._after[before] = NOBODY
+        if after != NOBODY:
+            self._before[after] = NOBODY
+        self._ids.clear()
+
+    def _link(self, first: Key, second: Key) -> None:
+        before, after = self._slots.get(first), self._slots.get(second)
+        if before is not None and after is not None:
+            self._after[before], self._before[after] = after, before
 
     def _check(self, key: Key) -> None:
         """Say whether the frame `key` starts a transition now."""
         slot = self._slots.get(key)
         if slot is not None:
-            follows = (key[0], key[1] + 1) in self._slots
-            self._valid[slot] = follows and not np.isnan(self._actions[slot]).any()
+            self._valid[slot] = self._after[slot] != NOBODY and not np.isnan(self._actions[slot]).any()
+            self._ids.clear()
 
-    def sample(
-        self,
-        batch_size: int,
-        rng: np.random.Generator,
-        recent_fraction: float = 0.25,
-        recent_window: int = 256,
-    ) -> Batch:
-        """Windows that end in random transitions, with replacement; a share comes from the newest frames.
+    def id_of(self, episode: int, step: int) -> int | None:
+        """The transition that begins with this frame; None where there is none."""
+        slot = self._slots.get((episode, step))
+        return None if slot is None or not self._valid[slot] else int(self._numbers(np.array([slot]))[0])
 
-        `recent_window` counts frames. The arrays of the batch are written again by the next call of the
-        same size. Raises ValueError when there is no transition yet.
+    def ids(self, horizon: int = 1) -> IntArray:
+        """See `Source`."""
+        if horizon not in self._ids:
+            run = self._valid
+            slots = np.flatnonzero(run)
+            ahead = slots
+            for _ in range(1, horizon):
+                ahead = self._after[ahead]
+                keep = run[ahead]
+                slots, ahead = slots[keep], ahead[keep]
+            self._ids[horizon] = np.sort(self._numbers(slots))
+        return self._ids[horizon]
+
+    def _numbers(self, slots: IntArray) -> IntArray:
+        """Which frames lie in these slots now."""
+        return self._came - 1 - (self._came - 1 - slots) % self.capacity
+
+    def windows(self, ids: IntArray, horizon: int = 1) -> Batch:
+        """See `Source`; the arrays are written again by the next call of the same size.
+
+        Raises LookupError for a transition that is held no more.
         """
-        valid = np.flatnonzero(self._valid)
-        if valid.size == 0:
-            raise ValueError("the buffer holds no transition: wait for two consecutive frames and the action between")
-        age = (self._next - 1 - valid) % self.capacity
-        recent = valid[age <= recent_window]
-        slots = valid[rng.integers(valid.size, size=batch_size)]
-        share = round(batch_size * recent_fraction)
-        if recent.size and share:
-            slots[:share] = recent[rng.integers(recent.size, size=share)]
-        return self._gather(slots)
+        slots = np.asarray(ids, np.int64) % self.capacity
+        if not (self._valid[slots].all() and (self._numbers(slots) == ids).all()):
+            raise LookupError("a transition that was asked for is held no more")
+        frames, actions = self._room(len(slots), horizon)
+        index = np.empty((len(slots), self.context + horizon), np.int64)
+        index[:, self.context - 1] = slots
+        for place in range(self.context, self.context + horizon):
+            index[:, place] = self._after[index[:, place - 1]]
+            actions[:, place - 1] = self._actions[index[:, place - 1]]
+        if (index[:, self.context :] == NOBODY).any():
+            raise LookupError(f"a transition that was asked for is not followed by {horizon - 1} more")
+        for place in range(self.context - 2, -1, -1):  # where an episode, or what is left of it, starts, its first frame is repeated
+            before = self._before[index[:, place + 1]]
+            known = before != NOBODY
+            index[:, place] = np.where(known, before, index[:, place + 1])
+            actions[:, place] = np.where(known[:, None], self._actions[before], np.float32(np.nan))
+        for name, out in frames.items():
+            np.take(self._frames[name], index, axis=0, out=out, mode="clip")
+        return Batch(frames, actions, np.asarray(ids, np.int64))
 
     def spread(self, count: int) -> Batch:
         """At most `count` windows, evenly spread over all transitions held, in order: a fixed sample to score on.
 
-        Raises ValueError when there is no transition yet. The batch's arrays are reused like `sample`'s.
+        Raises ValueError when there is no transition yet. The batch's arrays are reused like those of `windows`.
         """
-        valid = np.flatnonzero(self._valid)
-        if valid.size == 0:
+        ids = self.ids()
+        if not len(ids):
             raise ValueError("the buffer holds no transition: wait for two consecutive frames and the action between")
-        places = np.linspace(0, valid.size - 1, min(count, valid.size)).round().astype(int)
-        return self._gather(valid[places])
+        return self.windows(ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)])
 
-    def _gather(self, slots: np.ndarray[Any, Any]) -> Batch:
-        """Windows whose last seen frames are in `slots`."""
-        size, context = len(slots), self.context
-        if size not in self._out:
+    def _room(self, size: int, horizon: int) -> tuple[dict[str, UInt8Array], FloatArray]:
+        key = size, horizon
+        if key not in self._out:
             if len(self._out) >= KEPT_SIZES:
                 del self._out[next(iter(self._out))]
-            shapes = {c.name: (size, context + 1, c.height, c.width, 3) for c in self.cameras}
-            frames = {name: np.empty(shape, np.uint8) for name, shape in shapes.items()}
-            self._out[size] = frames, np.empty((size, context, self._actions.shape[1]), np.float32)
-        frames, actions = self._out[size]
-        index = np.empty((size, context + 1), np.int64)
-        for row, slot in enumerate(slots.tolist()):
-            self._window(slot, index[row], actions[row])
-        for name, out in frames.items():
-            np.take(self._frames[name], index, axis=0, out=out, mode="clip")
-        return Batch(frames=frames, actions=actions)
-
-    def _window(self, slot: int, index: np.ndarray[Any, Any], actions: np.ndarray[Any, Any]) -> None:
-        """Fill slots [context + 1] and actions [context, D] of the window whose newest seen frame is `slot`."""
-        key = self._keys[slot]
-        assert key is not None
-        episode, step = key
-        index[-1] = self._slots[(episode, step + 1)]
-        index[-2] = slot
-        actions[-1] = self._actions[slot]
-        for place in range(self.context - 2, -1, -1):
-            step -= 1
-            before = self._slots.get((episode, step)) if step >= 0 else None
-            if before is None:  # the episode, or what is left of it, starts here
-                index[: place + 1] = slot
-                actions[: place + 1] = np.nan
-                return
-            slot = before
-            index[place] = slot
-            actions[place] = self._actions[slot]
+            length = self.context + horizon
+            frames = {c.name: np.empty((size, length, c.height, c.width, 3), np.uint8) for c in self.cameras}
+            self._out[key] = frames, np.empty((size, length - 1, self._actions.shape[1]), np.float32)
+        return self._out[key]

@@ -21,7 +21,6 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     device: str = "auto"
     buffer_mb: int = 1024
     min_transitions: int = 32
-    recent_fraction: float = 0.25
     train_ratio: float = 0.0
     goal: dict[Literal["cf_accuracy", "hit_at_3px", "skill_copy_last", "skill_action_blind"], float] = {}
     stop_when_learned: bool = False
@@ -35,7 +34,5 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if self.buffer_mb < 1 or self.min_transitions < 1 or self.checkpoint_keep < 1:
             raise ValueError("buffer_mb, min_transitions and checkpoint_keep must be at least 1")
-        if not 0 <= self.recent_fraction <= 1:
-            raise ValueError(f"recent_fraction is {self.recent_fraction}; give a share from 0 to 1")
         if min(self.eval_every_s, self.weights_every_s, self.checkpoint_every_s) <= 0:
             raise ValueError("eval_every_s, weights_every_s and checkpoint_every_s must be above 0")

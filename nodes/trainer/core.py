@@ -4,8 +4,6 @@ Fed with frames and actions; held-out ones are only scored on. The scores come f
 there is one, else from held-out episodes.
 """
 
-from typing import Any
-
 import numpy as np
 
 from nodes.trainer.buffer import ReplayBuffer
@@ -14,9 +12,10 @@ from nodes.worlds import model_actions, model_cameras, to_vector
 from protocol import messages as m
 from worldmodel import checkpoint
 from worldmodel.evaluate import Probe, Scores, score_probe, score_transitions
-from worldmodel.learner import Learner, TrainConfig
+from worldmodel.learner import Learner
 from worldmodel.predictor import FramePredictor
 from worldmodel.spec import ModelSpec, model_spec
+from worldmodel.trainconfig import train_config
 
 MB = 1 << 20
 HELD_OUT_MB = 256
@@ -34,7 +33,7 @@ class TrainerCore:
         self.spec: ModelSpec = model_spec(cameras, model_actions(robot.actions), config.model, **config.spec)
         if start is not None and start.spec != self.spec:
             raise checkpoint.SpecMismatch(start.path, start.spec.differing_fields(self.spec))
-        train = _train_config(config.train, seed)
+        train = train_config(config.train, seed=seed)
         self.learner = start.learner(train, config.device) if start else Learner(self.spec, train, config.device)
         size, context = len(self.names), self.spec.context
         self.buffer = ReplayBuffer(cameras, size, context, capacity_bytes=config.buffer_mb * MB)
@@ -97,9 +96,7 @@ class TrainerCore:
 
     def train(self) -> dict[str, float]:
         """One step; its numbers."""
-        learner = self.learner
-        batch = self.buffer.sample(learner.config.batch_size, learner.rng, self.config.recent_fraction)
-        return learner.step(batch)
+        return self.learner.step(self.learner.draw(self.buffer))
 
     def score(self) -> Scores | None:
         """The averaged weights on what is held out; None while there is nothing to score on."""
@@ -140,10 +137,3 @@ def numbers(scores: Scores) -> dict[str, float]:
     """The scores that apply, as metrics."""
     names = scores.__dataclass_fields__
     return {name: value for name in names if (value := getattr(scores, name)) is not None}
-
-
-def _train_config(overrides: dict[str, Any], seed: int) -> TrainConfig:
-    unknown = sorted(set(overrides) - set(TrainConfig.__struct_fields__))
-    if unknown:
-        raise ValueError(f"train has no setting {unknown[0]!r}; it knows {', '.join(TrainConfig.__struct_fields__)}")
-    return TrainConfig(**{"seed": seed, **overrides})

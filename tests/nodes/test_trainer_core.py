@@ -71,8 +71,7 @@ def test_held_out_episodes_never_enter_the_training_buffer(core: Any, feed: Any)
     feed(made, 1, 4, held_out=True)
     feed(made, 2, 5)
     assert (len(made.buffer), len(made.held_out), made.frames_seen) == (8, 3, 10)
-    rng = np.random.default_rng(0)
-    seen = {int(value) for _ in range(50) for value in np.unique(made.buffer.sample(8, rng).frames["top"])}
+    seen = {int(value) for _ in range(50) for value in np.unique(made.learner.draw(made.buffer).frames["top"])}
     assert seen <= {*range(5), *range(20, 25)}
     assert {int(value) for value in np.unique(made.held_out.spread(100).frames["top"])} == {10, 11, 12, 13}
 

@@ -26,7 +26,7 @@ def fill(buffer: ReplayBuffer, episode: int, steps: range) -> None:
 
 
 def windows(buffer: ReplayBuffer, n: int = 200) -> set[tuple[int, ...]]:
-    batch = buffer.sample(n, np.random.default_rng(0))
+    batch = buffer.windows(np.random.default_rng(0).choice(buffer.ids(), n))
     assert all((frames == frames[..., :1, :1, :1]).all() for frames in batch.frames.values())
     np.testing.assert_array_equal(batch.frames["a"][:, :, 0, 0, 0], batch.frames["b"][:, :, 0, 0, 0])
     return {tuple(row) for row in batch.frames["a"][:, :, 0, 0, 0].tolist()}
@@ -56,10 +56,10 @@ def test_an_unknown_action_makes_no_transition_until_it_comes() -> None:
         buffer.add_frame(0, step, images(step))
     assert len(buffer) == 0
     with pytest.raises(ValueError, match="no transition"):
-        buffer.sample(4, np.random.default_rng(0))
+        buffer.spread(4)
     buffer.add_action(0, 1, np.array([5.0]))
     assert windows(buffer) == {(0, 1, 2)}
-    batch = buffer.sample(1, np.random.default_rng(0))
+    batch = buffer.windows(buffer.ids())
     assert np.isnan(batch.actions[0, 0, 0])
     assert batch.actions[0, 1, 0] == 5.0
 
@@ -76,7 +76,7 @@ def test_order_of_arrival_does_not_matter() -> None:
 def test_actions_lie_beside_their_frames_and_padding_is_nan() -> None:
     buffer = make(context=3)
     fill(buffer, 0, range(6))
-    batch = buffer.sample(300, np.random.default_rng(0))
+    batch = buffer.windows(np.random.default_rng(0).choice(buffer.ids(), 300))
     for frames, actions in zip(batch.frames["a"][:, :, 0, 0, 0].tolist(), batch.actions[..., 0].tolist(), strict=True):
         for left, right, action in zip(frames[:-1], frames[1:], actions, strict=True):
             assert (left == right and np.isnan(action)) or (right == left + 1 and action == left)
@@ -93,24 +93,36 @@ def test_the_oldest_frames_are_overwritten() -> None:
     assert windows(buffer) == {(6, 6, 7), (6, 7, 8), (7, 8, 9)}
 
 
-def test_a_share_comes_from_the_newest_frames() -> None:
-    buffer = make(frames=5000)
-    fill_values = range(2000)
-    for step in fill_values:
-        buffer.add_frame(0, step, images(step // 10))
-        buffer.add_action(0, step, np.array([float(step)]))
-    batch = buffer.sample(400, np.random.default_rng(0), recent_fraction=0.5, recent_window=100)
-    newest = batch.actions[:, -1, 0] >= 1899
-    assert 200 <= newest.sum() <= 250
-    none = buffer.sample(400, np.random.default_rng(0), recent_fraction=0.0)
-    assert (none.actions[:, -1, 0] >= 1899).sum() < 50
+def test_ids_last_and_are_in_order() -> None:
+    buffer = make(frames=5)
+    fill(buffer, 0, range(4))
+    assert buffer.ids().tolist() == [0, 1, 2]
+    fill(buffer, 0, range(4, 8))  # frames 0 to 2 are overwritten, so 3 begins the oldest transition
+    assert buffer.ids().tolist() == [3, 4, 5, 6]
+    assert buffer.windows(np.array([5])).frames["a"][0, :, 0, 0, 0].tolist() == [4, 5, 6]
+    assert buffer.id_of(0, 6) == 6
+    assert buffer.id_of(0, 7) is None
+    with pytest.raises(LookupError, match="held no more"):
+        buffer.windows(np.array([2]))
+
+
+def test_a_horizon_goes_on_to_the_frames_that_follow() -> None:
+    buffer = make(context=2)
+    fill(buffer, 0, range(4))
+    fill(buffer, 1, range(3))
+    assert buffer.ids(horizon=2).tolist() == [0, 1, 4]
+    batch = buffer.windows(np.array([1, 4]), horizon=2)
+    assert batch.frames["a"][:, :, 0, 0, 0].tolist() == [[0, 1, 2, 3], [10, 10, 11, 12]]
+    assert batch.actions[0, :, 0].tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(LookupError, match="not followed"):
+        buffer.windows(np.array([2]), horizon=2)
 
 
 def test_samples_reuse_their_arrays() -> None:
     buffer = make()
     fill(buffer, 0, range(5))
-    rng = np.random.default_rng(0)
-    assert buffer.sample(8, rng).frames["a"] is buffer.sample(8, rng).frames["a"]
+    some = np.array([0, 1, 2, 3])
+    assert buffer.windows(some).frames["a"] is buffer.windows(some[::-1]).frames["a"]
 
 
 def test_capacity_in_bytes_and_mistakes() -> None:
@@ -128,7 +140,7 @@ def test_capacity_in_bytes_and_mistakes() -> None:
 def test_arrays_of_only_a_few_sizes_are_kept() -> None:
     buffer = make()
     fill(buffer, 0, range(30))
-    kept = buffer.sample(16, np.random.default_rng(0))
+    kept = buffer.windows(np.repeat(buffer.ids()[:1], 16))
     sizes = {len(buffer.spread(count)) for count in range(1, 20)}
     assert sizes == set(range(1, 20))
-    assert buffer.sample(16, np.random.default_rng(0)).frames["a"] is not kept.frames["a"]
+    assert buffer.windows(np.repeat(buffer.ids()[:1], 16)).frames["a"] is not kept.frames["a"]

@@ -97,13 +97,6 @@ def test_weights_are_safetensors_in_fp32_and_name_their_spec(odd_spec: ModelSpec
     assert odd_spec.hash.encode() in data
 
 
-def test_learning_rate_warms_up_and_needs_no_end() -> None:
-    config = TrainConfig(batch_size=10, lr=1.0, warmup_samples=100, decay_from_samples=1000)
-    assert config.lr_at(0) == pytest.approx(0.1)
-    assert config.lr_at(500) == 1.0
-    assert config.lr_at(4000) == pytest.approx(0.5)
-
-
 def test_windows_of_another_length_are_refused(odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]
     batch = random_batch(odd_spec)
     with pytest.raises(ValueError, match="the model needs"):

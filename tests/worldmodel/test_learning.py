@@ -33,7 +33,7 @@ def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path, 
     def train(samples: int) -> Scores:
         while learner.samples < samples:
             see(70 + learner.samples // SAMPLES_PER_FRAME)
-            learner.step(buffer.sample(learner.config.batch_size, learner.rng))
+            learner.step(learner.draw(buffer))
         return score_probe(FramePredictor(spec, learner.weights_bytes(), "cpu"), probe)
 
     early = train(2500)

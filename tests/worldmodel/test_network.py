@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from worldmodel.learner import Learner, TrainConfig
-from worldmodel.network import WorldModel, rotary_table, rotate
+from worldmodel.models import make_model
 from worldmodel.patches import Patches
+from worldmodel.positions import rotary_table, rotate
 from worldmodel.predictor import FramePredictor
 from worldmodel.spec import ActionSpace, Camera, ModelSpec, model_spec
 
@@ -45,7 +46,7 @@ def test_rotary_attention_sees_only_relative_places() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_untrained_delta_model_copies_the_last_frame(odd_spec: ModelSpec, precision: str) -> None:
-    predictor = FramePredictor(odd_spec, dict(WorldModel(odd_spec).named_parameters()), "cpu", precision=precision)
+    predictor = FramePredictor(odd_spec, dict(make_model(odd_spec).named_parameters()), "cpu", precision=precision)
     rng = np.random.default_rng(0)
     history = {c.name: rng.integers(0, 256, (3, c.height, c.width, 3), dtype=np.uint8) for c in odd_spec.cameras}
     images = predictor.predict(history, np.zeros((2, 2), np.float32), odd_spec.actions.candidates(4))
@@ -70,7 +71,7 @@ def test_one_state_and_many_states_agree(odd_spec: ModelSpec, random_batch) -> N
 
 
 def test_a_short_history_is_padded(odd_spec: ModelSpec) -> None:
-    predictor = FramePredictor(odd_spec, dict(WorldModel(odd_spec).named_parameters()), "cpu")
+    predictor = FramePredictor(odd_spec, dict(make_model(odd_spec).named_parameters()), "cpu")
     history = {c.name: np.zeros((1, c.height, c.width, 3), np.uint8) for c in odd_spec.cameras}
     images = predictor.predict(history, np.zeros((0, 2), np.float32), odd_spec.actions.candidates(2))
     assert images["left"].shape == (2, 19, 30, 3)
@@ -80,13 +81,13 @@ def test_a_short_history_is_padded(odd_spec: ModelSpec) -> None:
 
 def test_a_full_target_starts_black(world) -> None:  # type: ignore[no-untyped-def]
     spec = model_spec(world.cameras, world.space, width=32, heads=2, target="full")
-    predictor = FramePredictor(spec, dict(WorldModel(spec).named_parameters()), "cpu")
+    predictor = FramePredictor(spec, dict(make_model(spec).named_parameters()), "cpu")
     images = predictor.predict({"top": world.draw(5, 5)[None]}, np.zeros((0, 1), np.float32), world.space.candidates())
     assert images["top"].max() == 0
 
 
 def test_weights_of_another_model_are_refused_and_the_old_stay(odd_spec: ModelSpec, world) -> None:  # type: ignore[no-untyped-def]
-    predictor = FramePredictor(odd_spec, dict(WorldModel(odd_spec).named_parameters()), "cpu")
+    predictor = FramePredictor(odd_spec, dict(make_model(odd_spec).named_parameters()), "cpu")
     before = predictor.model.query.clone()
     other = Learner(model_spec(world.cameras, world.space, width=32, heads=2), TrainConfig(), "cpu")
     with pytest.raises(ValueError, match="do not fit the model spec"):

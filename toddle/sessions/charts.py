@@ -9,7 +9,7 @@ from nodes.viewer import theme
 from nodes.viewer.plots import time_ticks
 from nodes.viewer.theme import Colour
 from nodes.viewer.widgets import Brush, Rect, clock, polyline
-from worldmodel.canvas import PALETTE
+from worldmodel.palette import PALETTE
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 AXIS_W, AXIS_H = 62, 18

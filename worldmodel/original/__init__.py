@@ -1,0 +1,1 @@
+"""The original system's two models. timm is imported only here."""
