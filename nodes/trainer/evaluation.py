@@ -125,7 +125,7 @@ def evaluate(
             seen = group in ("episodes learned from", "episodes learned from in part")
             batch = known if group == "episodes learned from" else windows_of(recorded, episodes, windows)
             if batch is not None:
-                rows.append(Row(name, group, seen, len(batch), score_transitions(predictor, batch, None if seen else known)))
+                rows.append(Row(name, group, seen, len(batch), score_transitions(predictor, batch)))
     return rows
 
 
