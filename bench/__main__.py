@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import arm, bus, codecs, exchange, jetbot, learning, memory, overhead, read, recorder, replay, write
+from bench import arm, bus, codecs, exchange, jetbot, learning, memory, model_speed, overhead, read, recorder, replay, training, write
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -46,6 +46,15 @@ def learning_command(worlds: str, seeds: int) -> None:
         raise click.BadParameter(f"unknown world {unknown[0]!r}; there are {', '.join(learning.WORLDS)}")
     reached = [learning.measure(name, seeds, RESULTS, click.echo) for name in names]
     sys.exit(0 if all(reached) else 1)
+
+
+@cli.command("training")
+@click.option(
+    "--seconds", default=30.0, show_default=True, type=click.FloatRange(1), help="Of steps with and without the log, turn by turn."
+)
+def training_command(seconds: float) -> None:
+    """What training costs beside its steps: the log, drawing batches."""
+    sys.exit(0 if training.bench(click.echo, seconds) else 1)
 
 
 @cli.command("bus")
@@ -127,9 +136,16 @@ def arm_command(quick: bool) -> None:
     sys.exit(0 if arm.bench(click.echo, RESULTS, *times) else 1)
 
 
+@cli.command("model-speed")
+@click.option("--quick", is_flag=True, help="A tenth of the steps.")
+def model_speed_command(quick: bool) -> None:
+    """Training steps beside a plain reference, in turns; what imagining more actions costs; a GPU's table where there is one."""
+    sys.exit(0 if model_speed.bench(click.echo, RESULTS, quick) else 1)
+
+
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
-    arm_command, jetbot_command, exchange_command, codecs_command, learning_command,
+    arm_command, jetbot_command, exchange_command, codecs_command, model_speed_command, training_command, learning_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -142,6 +142,13 @@ class Weights(Body, frozen=True, kw_only=True):
     samples: int
 
 
+class Release(Body, frozen=True, kw_only=True):
+    """What led to a frame is learned well enough, or for long enough: it may be answered. The frame is the envelope's."""
+
+    loss: float
+    steps: int
+
+
 class Metrics(Body, frozen=True, kw_only=True):
     """Named numbers of one step."""
 
@@ -153,7 +160,8 @@ class Probe(Body, frozen=True, kw_only=True):
 
     Arrays: `history/<camera>` [N, C, H, W, 3] uint8, `past_actions` [N, C-1, D] float32 (columns as in
     the action space's names), `candidates` [A, D] float32, `next/<camera>` [N, A, H, W, 3] uint8, and
-    `position` [N, A, 2] float32 in pixels (x, y) where the simulator knows it.
+    `position` [N, A, 2] float32 in pixels (x, y) where the simulator knows it: on a torus, or, with `colour` [3] uint8, of the
+    marker of that colour in the first camera. `novel` [N] uint8 is 1 of states in a region that is never shown live.
     """
 
     description: str

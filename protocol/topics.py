@@ -85,6 +85,11 @@ TOPICS: dict[str, Topic] = _topics(
         what="the model's weights",
     ),
     Topic(
+        kind="release", body=m.Release, publishers=("trainer",), latched=True,
+        takers={"recorder": RELIABLE, "predictor": LATEST},
+        what="the trainer lets the robot act on a frame",
+    ),
+    Topic(
         kind="metrics", keep=32, body=m.Metrics, publishers=NODE_KINDS,
         takers={"recorder": RELIABLE, "viewer": LATEST, "launcher": LATEST},
         what="named numbers of one step",

@@ -33,8 +33,14 @@ GUIDES = (
     "add-a-robot",
     "hosts",
     "recording",
+    "training",
+    "models",
+    "simulators",
+    "evaluation",
+    "checkpoints",
+    "attention",
 )
-LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts")
+LONG = ("exchange", "watching", "replay", "arm", "jetbot", "hosts", "training", "models", "simulators", "evaluation")
 """They take a quarter of a minute or more each: left to `make test-all`."""
 PAGES = ["README.md", *(f"docs/{page}.md" for page in GUIDES)]
 TRIES = re.findall(r"^toddle [a-z]+ .*\btries\b.*$", (PROJECT / "docs/recording.md").read_text(), re.MULTILINE)

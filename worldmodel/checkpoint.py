@@ -4,14 +4,18 @@
     learner = load(latest("checkpoints")).learner()
 
 A checkpoint `000007-samples-12000` (the seventh written here) holds `tensors.safetensors` (weights, average, optimizer) and
-`checkpoint.json` (spec and its hash, counters, config, metadata). It is written under a temporary name,
-synced to disk and renamed: after a crash there is the old one or the new one, never half of one.
+`checkpoint.json` (spec and its hash, counters, config, metadata, when and with what it was made). It is written under a
+temporary name, synced to disk and renamed: after a crash there is the old one or the new one, never half of one.
+Which of them stay: see kept.py.
 """
 
 import json
 import os
+import platform
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +24,14 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from worldmodel import kept
+from worldmodel.kept import FORMAT, RECORD, TENSORS, CheckpointError, latest
 from worldmodel.learner import Learner, TrainConfig
 from worldmodel.spec import ModelSpec
 
-FORMAT = 1
-PATTERN = "[0-9][0-9][0-9][0-9][0-9][0-9]-samples-*"
-TENSORS, RECORD = "tensors.safetensors", "checkpoint.json"
+__all__ = ["Checkpoint", "CheckpointError", "SpecMismatch", "latest", "load", "save"]
 
-
-class CheckpointError(Exception):
-    """A checkpoint that is missing, damaged or of another format."""
+PACKAGES = ("toddle-robotics", "torch", "numpy", "safetensors")
 
 
 class SpecMismatch(CheckpointError):
@@ -69,8 +71,8 @@ class Checkpoint:
         return learner
 
 
-def save(folder: str | os.PathLike[str], learner: Learner, metadata: dict[str, Any] | None = None, keep: int = 3) -> Path:
-    """Write a checkpoint and return its path; only the newest `keep` stay.
+def save(folder: str | os.PathLike[str], learner: Learner, metadata: dict[str, Any] | None = None, keep: int = 3, best: int = 0) -> Path:
+    """Write a checkpoint and return its path; only the newest `keep` stay, and the `best` by the score that the metadata names.
 
     metadata must be JSON-able. Raises CheckpointError when it is not, OSError when the disk refuses.
     """
@@ -78,6 +80,7 @@ def save(folder: str | os.PathLike[str], learner: Learner, metadata: dict[str, A
         raise CheckpointError(f"keep is {keep}: at least the checkpoint just written must stay")
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
+    kept.sweep(root)
     tensors, values = learner.state()
     record = {
         "format": FORMAT,
@@ -85,23 +88,38 @@ def save(folder: str | os.PathLike[str], learner: Learner, metadata: dict[str, A
         "spec_hash": learner.spec.hash,
         "values": values,
         "metadata": metadata or {},
+        "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), "versions": _versions()},
     }
     try:
         text = json.dumps(record, indent=1, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the metadata cannot be written as JSON: {error}") from error
     # A serial number, not the sample count, says which is newest: a new run may share the folder.
-    final = root / f"{_serial(root) + 1:06d}-samples-{learner.samples}"
+    final = root / f"{kept.newest_number(root) + 1:06d}-samples-{learner.samples}"
     temporary = root / f".{final.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    _write(temporary / TENSORS, safetensors.torch.save(tensors))
-    _write(temporary / RECORD, text.encode())
-    _sync_folder(temporary)
-    os.rename(temporary, final)
+    try:
+        _write(temporary / TENSORS, safetensors.torch.save(tensors))
+        _write(temporary / RECORD, text.encode())
+        _sync_folder(temporary)
+        os.rename(temporary, final)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
+        raise
     _sync_folder(root)
-    _drop_old(root, keep)
+    for path in kept.superfluous(root, keep, best):
+        kept.drop(path)
     return final
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            continue
+    return found
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -119,49 +137,17 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _complete(root: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    return sorted(path for path in root.glob(PATTERN) if (path / RECORD).is_file() and (path / TENSORS).is_file())
-
-
-def _serial(root: Path) -> int:
-    """Number of the newest checkpoint, complete or not; 0 when there is none."""
-    return max((int(path.name.split("-")[0]) for path in root.glob(PATTERN)), default=0)
-
-
-def _drop_old(root: Path, keep: int) -> None:
-    for path in _complete(root)[:-keep]:
-        # Renamed first, so that a crash in the middle does not leave half a checkpoint under its name.
-        hidden = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
-        os.rename(path, hidden)
-        shutil.rmtree(hidden)
-
-
-def latest(folder: str | os.PathLike[str]) -> Path | None:
-    """The newest complete checkpoint in the folder, or None."""
-    root = Path(folder)
-    found = _complete(root) if root.is_dir() else []
-    return found[-1] if found else None
-
-
 def load(path: str | os.PathLike[str], spec: ModelSpec | None = None) -> Checkpoint:
     """Read a checkpoint; with `spec`, refuse one of another model.
 
     Raises SpecMismatch for another model, CheckpointError for a missing or damaged checkpoint.
     """
     place = Path(path)
+    found = kept.read(place)
     try:
-        record = json.loads((place / RECORD).read_bytes())
         tensors = safetensors.torch.load((place / TENSORS).read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{place.name} is no complete checkpoint: {Path(error.filename).name} is missing") from error
-    except (ValueError, SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {place.name} is damaged: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {place.name} is not of format {FORMAT}: it was written by another version")
-    found = ModelSpec.from_json(json.dumps(record["spec"]))
-    if found.hash != record["spec_hash"]:
-        raise CheckpointError(f"checkpoint {place.name} was edited: its spec does not match its hash")
-    if spec is not None and found.hash != spec.hash:
-        raise SpecMismatch(place, found.differing_fields(spec))
-    return Checkpoint(place, found, tensors, record["values"], record["metadata"])
+    if spec is not None and found.spec != spec:
+        raise SpecMismatch(place, found.spec.differing_fields(spec))
+    return Checkpoint(place, found.spec, tensors, found.record.values, found.record.metadata)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PRIOR_SCALE = 0.1  # standard deviation of a prior's answer, in units of the head's answer
+PRIOR_SCALE = 0.03  # standard deviation of a prior's answer, in units of the head's answer
 
 
 class Members(nn.Module):

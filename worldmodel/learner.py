@@ -23,7 +23,7 @@ from torch import Tensor
 
 from worldmodel import optimizing
 from worldmodel.augment import augment, augments
-from worldmodel.batch import Batch, FloatArray
+from worldmodel.batch import Batch, FloatArray, UInt8Array
 from worldmodel.devices import autocast, pick_device, pick_precision, use_threads
 from worldmodel.diagnostics import Updates, explained_variance, gradient_norms
 from worldmodel.judging import Judgement
@@ -82,10 +82,15 @@ class Learner:
         """The rate of the next step."""
         return rate(self.config, self.samples, self.judgement.plateau.factor)
 
-    def draw(self, source: Source) -> Batch:
-        """The next batch, as this training samples. Raises ValueError when there is nothing to learn from."""
+    def draw(self, source: Source, first: int | None = None) -> Batch:
+        """The next batch, as this training samples, with the transition `first` at its head if one is given.
+
+        Raises ValueError when there is nothing to learn from.
+        """
         horizon = self.config.horizon
         drawn = self.sampler.draw(source.ids(horizon), self.config.batch_size, self.rng)
+        if first is not None:
+            drawn.ids[0] = first
         return dataclasses.replace(source.windows(drawn.ids, horizon), ids=drawn.ids, weights=drawn.weights)
 
     def step(self, batch: Batch, watch: bool = False) -> dict[str, float]:
@@ -132,7 +137,7 @@ class Learner:
         told = actions[:, : self.spec.context]
         hidden = members = None
         if self.config.mask_ratio != (1.0, 1.0):
-            hidden = draw_mask(*targets.shape[::2][:2], self.config.mask_ratio, self.rng).to(self.device)
+            hidden = draw_mask(len(targets), targets.shape[2], self.config.mask_ratio, self.rng).to(self.device)
         with autocast(self.device, self.precision):
             if hidden is not None:
                 prediction = self.model.forward_masked(seen, told, targets[:, 0], hidden)
@@ -143,7 +148,8 @@ class Learner:
                 prediction = self.model(seen, told)
         return Case(
             model=self.model, config=self.config, samples=self.samples, seen=seen, targets=targets, actions=actions, taken=taken,
-            prediction=prediction, members=members, hidden=None if hidden is None else hidden.float(), real=self.model.patches.real if self.model.patches.padded else None,
+            prediction=prediction, members=members, hidden=None if hidden is None else hidden.float(),
+            real=self.model.patches.real if self.model.patches.padded else None,
             weights=None if batch.weights is None else torch.from_numpy(batch.weights).to(self.device),
             ids=None if batch.ids is None else tuple(int(number) for number in batch.ids),
             steady=not augments(self.config), precision=self.precision,
@@ -194,6 +200,11 @@ class Learner:
                 parameter.copy_(weights[name])
                 average.copy_(weights[name])
 
+    def forget_source(self) -> None:
+        """Transitions come from elsewhere now: what was remembered of others, by their ids, is dropped."""
+        self.sampler = Sampler(self.config)
+        self.pending.clear()
+
     # -- judging ----------------------------------------------------------------------------------
 
     @contextmanager
@@ -208,7 +219,20 @@ class Learner:
 
     def error(self, batch: Batch) -> float:
         """Plain mean squared error of the averaged weights on windows of horizon 1; nothing is learned."""
-        sums, size = 0.0, self.config.batch_size
+        real, sums = self.model.patches.real, 0.0
+        for prediction, target in self._answers(batch):
+            sums += float((torch.square(prediction - target) * real).mean(dim=(1, 2)).sum())
+        return sums / len(batch) / float(real.mean())
+
+    def imagine(self, batch: Batch) -> dict[str, UInt8Array]:
+        """The last frame of windows of horizon 1 as the averaged weights predict it: {camera: uint8 [B, H, W, 3]}."""
+        patches = torch.cat([prediction for prediction, _ in self._answers(batch)])
+        pictures = patches.mul(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
+        return {name: picture.contiguous().cpu().numpy() for name, picture in self.model.patches.paste(pictures).items()}
+
+    def _answers(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        """Predicted and true patches [b, N, P], a few windows at a time."""
+        context, size = self.spec.context, self.config.batch_size
         with self.averaged(), torch.inference_mode(), autocast(self.device, self.precision):
             for start in range(0, len(batch), size):
                 frames = {n: torch.from_numpy(a[start : start + size]).to(self.device) for n, a in batch.frames.items()}
@@ -216,9 +240,7 @@ class Learner:
                 actions = torch.from_numpy(self.spec.actions.encode(batch.actions[start : start + size])).to(self.device)
                 if self.config.action_blind:
                     actions.fill_(float("nan"))
-                error = torch.square(self.model(patches[:, : self.spec.context], actions) - patches[:, self.spec.context])
-                sums += float((error * self.model.patches.real).mean(dim=(1, 2)).sum())
-        return sums / len(batch) / float(self.model.patches.real.mean())
+                yield self.model(patches[:, :context], actions), patches[:, context]
 
     def judge(self, train: Batch, held_out: Batch | None) -> dict[str, float]:
         """Compare a fixed sample of either side and take note; the numbers."""

@@ -21,7 +21,7 @@ from worldmodel.spec import ModelSpec
 Way = Literal["strict", "grow", "partial"]
 Fate = Literal["loaded", "new", "left out", "other shape"]
 BLOCK = re.compile(r"^((?:encoder|decoder)\.\d+)\.")
-LAST = re.compile(r"^(?:encoder|decoder)\.\d+\.(?:out|down|attn\.proj|mlp\.fc2)\.")
+LAST = re.compile(r"^((?:encoder|decoder)\.\d+)\.(?:out|down|attn\.proj|mlp\.fc2)\.")
 """The projections through which a block adds to its tokens: of our blocks, and of timm's."""
 
 
@@ -91,7 +91,8 @@ def fit(spec: ModelSpec, tensors: Mapping[str, Tensor], way: Way = "strict", see
         found = tensors.get(name)
         fits = found is not None and found.shape == weight.shape
         state[name] = found.to(weight.dtype) if fits and found is not None else weight
-        if name in added and LAST.match(name):
+        last = LAST.match(name)
+        if name in added and last and f"{last[1]}.modulate.weight" not in own:  # such a block's gates are zero as they are
             state[name] = torch.zeros_like(weight)
         fate: Fate = "loaded" if fits else "new" if found is None else "other shape"
         rows.append(Row(name, fate, tuple(weight.shape), () if fits or found is None else tuple(found.shape)))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from worldmodel.batch import FloatArray, IntArray
-from worldmodel.trainconfig import TrainConfig
+from worldmodel.trainconfig import SAMPLINGS, TrainConfig
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 EPSILON = 1e-8
@@ -68,7 +68,8 @@ class Sampler:
     def __init__(self, config: TrainConfig) -> None:
         total = sum(config.sampling.values())
         self.config = config
-        self.shares = {name: value / total for name, value in config.sampling.items() if value > 0}
+        # In an order of their own: what a file says comes back from it in another one.
+        self.shares = {name: config.sampling[name] / total for name in SAMPLINGS if config.sampling.get(name, 0) > 0}
         self.memory = Memory()
         self._owed = dict.fromkeys(self.shares, 0.0)
         self._epoch: IntArray = np.empty(0, np.int64)

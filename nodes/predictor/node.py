@@ -48,6 +48,8 @@ class PredictorNode(Node):
         self._waiting: Place | None = None
         self._shown = Shown(0, 0)
         self._selected: tuple[Place, m.Action | None] | None = None
+        self._held: Seen | None = None
+        self._released: Place | None = None
         self._driven: int | None = None
         self._new_weights: m.Message | None = None
         self._next_prediction_s = 0.0
@@ -65,7 +67,7 @@ class PredictorNode(Node):
             raise NodeError(f"robot {robot.robot[:60]!r}: {error}") from None
         self.robot = robot
         # of an earlier run of the robot
-        self._to_predict = self._asked = self._waiting = self._selected = None
+        self._to_predict = self._asked = self._waiting = self._selected = self._held = None
         self.foresight.meet(len(robot.actions.names))
         choices = [dict(choice) for choice in robot.actions.choices]  # to the last digit: 0.12 is no float32
         self.candidates = choices or [to_action(vector, robot.actions.names) for vector in vectors]
@@ -95,7 +97,20 @@ class PredictorNode(Node):
         self._to_predict = place
         if not message.body.last:
             self._shown = Shown(message.envelope.mono_ns, self.bus.clock.mono_ns())
-            self._select(Seen(*place, message.arrays.get("state")))
+            seen = Seen(*place, message.arrays.get("state"))
+            if self.config.gate and self._released != place:
+                self._held = seen
+            else:
+                self._select(seen)
+
+    def on_release(self, message: m.Message) -> None:
+        """The trainer lets this frame be answered."""
+        self._released = message.envelope.episode or 0, message.envelope.step or 0
+        held, self._held = self._held, None
+        if held is not None and (held.episode, held.step) == self._released:
+            self._select(held)
+        else:
+            self._held = held
 
     def on_action(self, message: m.Message) -> None:
         if self.robot is None:
@@ -173,9 +188,9 @@ class PredictorNode(Node):
         self.bus.set_state(detail=text)
 
     def _command(self, place: Place, action: m.Action, by: str) -> None:
-        """Good for `deadline_s` from the frame on, by the robot's clock; the time that a person took counts for nothing."""
+        """Good for `deadline_s` from the frame on, by the robot's clock; the time that a person or the gate took counts for nothing."""
         self.foresight.choose(place, action)
-        asked_ns = self.bus.clock.mono_ns() - self._shown.heard_ns if by == PERSON else 0
+        asked_ns = self.bus.clock.mono_ns() - self._shown.heard_ns if by == PERSON or self.config.gate else 0
         deadline_ns = self._shown.robot_ns + asked_ns + int(self.config.deadline_s * 1e9)
         body = m.Command(action=action, by=by, deadline_mono_ns=deadline_ns)
         self.publish("command", body, episode=place[0], step=place[1])

@@ -97,7 +97,7 @@ class RecorderNode(Node):
             raise NodeError(str(error), error.exit_code) from None
 
     on_robot = on_episode = on_frame = on_action = on_probe = on_command = _take
-    on_prediction = on_weights = on_metrics = on_status = on_log = on_control = on_alarm = _take
+    on_prediction = on_release = on_weights = on_metrics = on_status = on_log = on_control = on_alarm = _take
 
     def close(self) -> None:
         core = getattr(self, "core", None)

@@ -12,7 +12,7 @@ def describe(name: str, config: RobotConfig, rate_hz: float, gives: m.ActionSpac
     """What the robot is; its cameras are those of its first observation."""
     cameras = [m.CameraInfo(name=camera, height=image.shape[0], width=image.shape[1]) for camera, image in seen.images.items()]
     return m.Robot(
-        robot=name, driver=config.driver, params=dict(config.options), cameras=cameras, actions=gives,
+        robot=name, driver=config.driver, params=config.driver_options, cameras=cameras, actions=gives,
         state_names=state_names, rate_hz=rate_hz, timing=config.timing, safe_action=safe,
     )  # fmt: skip
 

@@ -10,7 +10,8 @@ DEFAULT_RATE_HZ = 20.0
 SILENCE_S = 1.0
 REPLAY = "replay"
 ARMS = ("so101", "lerobot")
-NOT_REAL = ("toroidal_dot", REPLAY)
+GYMNASIUM = "gymnasium:"
+NOT_REAL = ("toroidal_dot", "mujoco_arm", REPLAY)
 
 Place = float | str
 """Of a recording: seconds since its first frame by its wall clock, or `EPISODE/STEP`."""
@@ -65,8 +66,19 @@ def episode_and_step(place: str) -> tuple[int, int]:
     return int(episode), int(step)
 
 
+def given(named: dict[str, Any]) -> dict[str, Any]:
+    """Without what is null."""
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def not_real(driver: str) -> bool:
+    """Whether nothing moves but in a simulation or a recording."""
+    return driver in NOT_REAL or driver.startswith(GYMNASIUM)
+
+
 class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`driver` is `toroidal_dot`, `replay`, or `package.module:Class`; `options` are the driver's own.
+    """`driver` is `toroidal_dot`, `mujoco_arm`, `gymnasium:ENV_ID`, `replay`, or `package.module:Class`; `options` are the
+    driver's own. `named` are those of them that a launch file has args for; null is not given.
 
     `rate_hz` is 20 when not given; 0 is no limit. `lockstep` makes a step when a command comes; `paced` makes
     one every 1/`rate_hz` s and takes the safe action when no command came in time. An episode ends after
@@ -74,7 +86,7 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Between two episodes nothing is done for `between_s`, for a person to set the scene.
 
     After `silence_s` without a valid command the robot takes the safe action once, is stopped, and stands
-    until commands come: 1 s for a robot of your own, and for whatever is paced; the dot and a replay in lockstep
+    until commands come: 1 s for a robot of your own, and for whatever is paced; simulations and a replay in lockstep
     wait for ever. Where a person decides on each step of a robot of your own, say 0. An action, or a reset, that
     takes longer than `max_action_s` (as long as `silence_s`) is stopped. 0 is no limit. `limits` are those of the
     numbers of its actions, by name.
@@ -91,8 +103,11 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     episodes: int = 0
     between_s: float = 0.0
     options: dict[str, Any] = {}
+    named: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
+        if twice := sorted(self.options.keys() & given(self.named).keys()):
+            raise ValueError(f"{twice[0]} is given twice, among the options and by itself: give it once")
         rate_hz = DEFAULT_RATE_HZ if self.rate_hz is None else self.rate_hz
         if rate_hz < 0 or (self.timing == "paced" and rate_hz == 0):
             raise ValueError(f"rate_hz is {rate_hz:g}; a paced robot needs a rate above 0")
@@ -112,10 +127,15 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("a replay has the recording's own times, steps and episodes: see rate, until and episodes of its options")
 
     @property
+    def driver_options(self) -> dict[str, Any]:
+        """What the driver is made with."""
+        return {**self.options, **given(self.named)}
+
+    @property
     def silence_limit_s(self) -> float:
         if self.silence_s is not None:
             return self.silence_s
-        return SILENCE_S if self.timing == "paced" or self.driver not in NOT_REAL else 0.0
+        return SILENCE_S if self.timing == "paced" or not not_real(self.driver) else 0.0
 
     @property
     def action_limit_s(self) -> float:
@@ -123,11 +143,11 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def on_full(self) -> Literal["block", "count"]:
-        """A real robot never waits for its subscribers: it drops and counts. The dot and a replay wait, in any timing.
+        """A real robot never waits for its subscribers: it drops and counts. Simulations and a replay wait, in any timing.
 
         A simulation of your own waits when its launch file says `on_full: block`.
         """
-        return "block" if self.driver in NOT_REAL else "count"
+        return "block" if not_real(self.driver) else "count"
 
     def replay_options(self) -> ReplayOptions:
         """The options of `driver: replay`; ValueError, msgspec's own among them, when they are none."""
@@ -156,8 +176,8 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def bytes_per_step(params: dict[str, Any]) -> int | None:
     """Raw bytes of a step's frames, where the options tell them; for estimates before a run."""
-    options = params.get("options", {})
-    if params.get("driver", "toroidal_dot") != "toroidal_dot" or not isinstance(options, dict):
+    options, named = params.get("options", {}), params.get("named", {})
+    if params.get("driver", "toroidal_dot") != "toroidal_dot" or not isinstance(options, dict) or not isinstance(named, dict):
         return None
-    size = options.get("size", 224)
+    size = given({"size": 224, **options, **given(named)}).get("size")
     return int(size) ** 2 * 3 if isinstance(size, int) else None

@@ -6,7 +6,17 @@ from contextlib import contextmanager
 import numpy as np
 
 from nodes.robot.bodies import frame_arrays
-from nodes.robot.interface import Counts, KnowsEpisode, Observation, Robot, RobotError, check_action, check_observation
+from nodes.robot.interface import (
+    Counts,
+    EndsEpisodes,
+    KnowsEpisode,
+    KnowsStep,
+    Observation,
+    Robot,
+    RobotError,
+    check_action,
+    check_observation,
+)  # fmt: skip
 from nodes.runtime import NodeError
 from protocol.messages import Action
 
@@ -53,6 +63,14 @@ class Guard:
     def episode_values(self) -> dict[str, float]:
         """What the driver tells of the episode that begins; nothing of most."""
         return dict(self._driver.episode_values()) if isinstance(self._driver, KnowsEpisode) else {}
+
+    def step_values(self) -> dict[str, float]:
+        """What the driver tells of the action that it has just executed; nothing of most."""
+        return dict(self._driver.step_values()) if isinstance(self._driver, KnowsStep) else {}
+
+    def ended(self) -> str:
+        """Why the driver's episode is over; empty while it goes on, and of most always."""
+        return str(self._driver.ended()) if isinstance(self._driver, EndsEpisodes) else ""
 
     def counts(self) -> dict[str, float]:
         """What the driver counts; nothing of most."""

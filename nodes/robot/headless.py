@@ -8,7 +8,7 @@ from types import ModuleType
 
 from nodes.robot.interface import RobotError
 
-INSTALL = "Debian: sudo apt-get install libegl1 (or libosmesa6)"
+INSTALL = "Debian: sudo apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)"
 _PLATFORM_DEVICE = 0x313F  # EGL_PLATFORM_DEVICE_EXT
 _MOST_DEVICES = 16
 

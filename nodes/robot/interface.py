@@ -95,6 +95,22 @@ class KnowsEpisode(Protocol):
 
 
 @runtime_checkable
+class KnowsStep(Protocol):
+    """A robot that can tell more of an action than what is seen after it, such as its reward."""
+
+    def step_values(self) -> dict[str, float]:
+        """Asked after each action, and recorded as metrics with its step."""
+
+
+@runtime_checkable
+class EndsEpisodes(Protocol):
+    """A robot whose episodes end by themselves, such as a game that is over."""
+
+    def ended(self) -> str:
+        """Asked after each action: why the episode is over, in a word; empty while it goes on. A `reset` follows."""
+
+
+@runtime_checkable
 class Counts(Protocol):
     """A robot that counts what it made good, such as packets that had to be sent again."""
 

@@ -62,7 +62,7 @@ class RobotNode(Node):
         """One that worked before in this run is not badly told: it may be there again in a moment."""
         try:
             seed = self.wiring.seed + self.episodes.earlier[0] + 1  # a restarted simulator does not begin with the same again
-            return make_driver(self.config.driver, dict(self.config.options), seed)
+            return make_driver(self.config.driver, self.config.driver_options, seed)
         except RobotError as error:
             raise NodeError(str(error), EXIT_BAD_CONFIG if self.episodes.earlier[0] < 0 else EXIT_FAILED) from None
 
@@ -181,6 +181,7 @@ class RobotNode(Node):
             return
         with self.watchdog.doing("publish"):
             self.publish("action", body, episode=self.progress.episode, step=self.progress.step)
+            self._publish_values(self.driver.step_values())
         self.statistics.action(body.action, (body.end_ns - body.start_ns) / 1e9, body.success, body.safe)
         self.phase = "observe"
         self.progress.advance()
@@ -197,10 +198,11 @@ class RobotNode(Node):
         if run_over:
             self._end("the number of steps asked for")
         else:
-            self._new_episode("end", f"{self.config.episode_steps} steps")
+            self._new_episode("end", self.driver.ended() or f"{self.config.episode_steps} steps")
 
     def _episode_over(self) -> bool:
-        return 0 < self.config.episode_steps <= self.progress.step
+        """By the number of steps, or because the driver says so."""
+        return 0 < self.config.episode_steps <= self.progress.step or bool(self.driver.ended())
 
     # -- episodes ---------------------------------------------------------------------------------
 
@@ -233,7 +235,10 @@ class RobotNode(Node):
     def _begin_episode(self) -> None:
         """What the driver tells of an episode stands right behind its start mark."""
         self.episodes.begin()
-        values = self.driver.episode_values()
+        self._publish_values(self.driver.episode_values())
+
+    def _publish_values(self, values: dict[str, float]) -> None:
+        """What the driver tells beside its frames, with the step that it is of."""
         if values:
             self.publish("metrics", m.Metrics(values=values), episode=self.progress.episode, step=self.progress.step)
 

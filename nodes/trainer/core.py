@@ -8,14 +8,17 @@ import numpy as np
 
 from nodes.trainer.buffer import ReplayBuffer
 from nodes.trainer.config import TrainerConfig
+from nodes.trainer.starting import start_config
+from nodes.trainer.watching import Watch, prediction_pictures
 from nodes.worlds import model_actions, model_cameras, to_vector
 from protocol import messages as m
 from worldmodel import checkpoint
+from worldmodel.batch import Batch
 from worldmodel.evaluate import Probe, Scores, score_probe, score_transitions
+from worldmodel.judging import judges
 from worldmodel.learner import Learner
 from worldmodel.predictor import FramePredictor
 from worldmodel.spec import ModelSpec, model_spec
-from worldmodel.trainconfig import train_config
 
 MB = 1 << 20
 HELD_OUT_MB = 256
@@ -33,8 +36,11 @@ class TrainerCore:
         self.spec: ModelSpec = model_spec(cameras, model_actions(robot.actions), config.model, **config.spec)
         if start is not None and start.spec != self.spec:
             raise checkpoint.SpecMismatch(start.path, start.spec.differing_fields(self.spec))
-        train = train_config(config.train, seed=seed)
+        train, self.rate_said = start_config(config.train, config.model, start, seed=seed)
+        if config.gate and (robot.timing != "lockstep" or train.horizon > 1):
+            raise ValueError("gate needs a robot in lockstep, which waits, and no rollout loss: set timing=lockstep or gate=0")
         self.learner = start.learner(train, config.device) if start else Learner(self.spec, train, config.device)
+        self.learner.forget_source()
         size, context = len(self.names), self.spec.context
         self.buffer = ReplayBuffer(cameras, size, context, capacity_bytes=config.buffer_mb * MB)
         self.held_out = ReplayBuffer(cameras, size, context, capacity_bytes=HELD_OUT_MB * MB)
@@ -44,6 +50,9 @@ class TrainerCore:
         """Whether what a frame allows is to be trained before the next one comes."""
         self._scorer: FramePredictor | None = None
         self._first_samples = self.learner.samples
+        self.watch: Watch | None = None
+        """Who writes the steps down, if anybody does."""
+        self._judged = self.learner.samples // train.judge_every_samples
 
     def fits(self, robot: m.Robot) -> bool:
         """Whether the model was made for this robot's cameras and actions."""
@@ -64,6 +73,10 @@ class TrainerCore:
             wanted[f"next/{camera.name}"] = (states, tried, *pixels), np.uint8
         if "position" in arrays:
             wanted["position"] = (states, tried, 2), np.float32
+        if "colour" in arrays:
+            wanted["colour"] = (3,), np.uint8
+        if "novel" in arrays:
+            wanted["novel"] = (states,), np.uint8
         for name, (shape, dtype) in wanted.items():
             array = arrays[name]
             if array.shape != shape or array.dtype != dtype:
@@ -96,7 +109,30 @@ class TrainerCore:
 
     def train(self) -> dict[str, float]:
         """One step; its numbers."""
-        return self.learner.step(self.learner.draw(self.buffer))
+        return self._step(self.learner.draw(self.buffer))
+
+    def train_on(self, transition: int) -> tuple[dict[str, float], float]:
+        """One step with this transition in its batch; its numbers, and what that transition cost before it."""
+        report = self._step(self.learner.draw(self.buffer, transition))
+        return report, float(self.learner.sample_losses[0])
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        return self.learner.step(batch) if self.watch is None else self.watch.step(batch)
+
+    def judge(self) -> dict[str, float] | None:
+        """Compare what is learned from with what is held out, where the training wants to know and it is time."""
+        learner, config = self.learner, self.learner.config
+        turn = learner.samples // config.judge_every_samples
+        if turn == self._judged or not judges(config):
+            return None
+        self._judged = turn
+        held_out = self.held_out.spread(config.judge_windows) if len(self.held_out) else None
+        return learner.judge(self.buffer.spread(config.judge_windows), held_out)
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """By camera, what is predicted of a few windows beside the truth."""
+        source = self.held_out if len(self.held_out) else self.buffer
+        return prediction_pictures(self.learner, source.spread(4)) if len(source) else {}
 
     def score(self) -> Scores | None:
         """The averaged weights on what is held out; None while there is nothing to score on."""
@@ -110,6 +146,12 @@ class TrainerCore:
             return score_probe(self._scorer, self.probe)
         # the nearest neighbour is left to `toddle evaluate`: searching costs as much as all the rest
         return score_transitions(self._scorer, self.held_out.spread(SCORED_WINDOWS))
+
+    def scored_cases(self) -> int:
+        """How many predictions `score` compares."""
+        if self.probe is not None:
+            return len(self.probe.past_actions) * len(self.probe.candidates)
+        return min(len(self.held_out), SCORED_WINDOWS)
 
     def learned(self, scores: Scores) -> bool:
         """Whether every score of the goal is reached."""
@@ -130,6 +172,8 @@ def cut_probe(arrays: dict[str, np.ndarray], context: int) -> Probe:
         candidates=arrays["candidates"],
         next={n.removeprefix("next/"): a for n, a in arrays.items() if n.startswith("next/")},
         position=arrays.get("position"),
+        colour=arrays.get("colour"),
+        novel=arrays.get("novel"),
     )
 
 

@@ -1,38 +1,56 @@
 """Scores of a checkpoint on recorded sessions, beside the baselines; what `toddle evaluate` prints.
 
-A session with a probe is scored against the simulator's truth. Episodes are scored by what really came
-next, in three groups: those that the checkpoint's own run held out, those it learned from, whole or in part (said so), and
-those it never saw. A replay says in its marks which episodes of which session it played, so an episode is
-recognised in the session it came from too; and steps of a split are steps of its session, in the session
-and in all its splits. Of a checkpoint that went on from another run's, only the last run is known.
+A session with a probe is scored against the simulator's truth. Episodes are scored by what really came next, in groups: those
+that the checkpoint's own run held out, those it learned from, whole or in part (said so), and those it never saw.
 """
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from nodes.trainer.core import cut_probe
+from nodes.trainer.history import Group, History, steps_of, whole
+from nodes.trainer.transitions import Transitions
 from nodes.worlds import model_actions, model_cameras
-from storage.books import Episode
-from storage.errors import CorruptSession, SessionNotFound
-from storage.header import read_header
-from storage.loading.frames import Frames
-from storage.loading.windows import Windows
 from storage.reader import SessionReader
-from worldmodel.batch import Batch
 from worldmodel.checkpoint import Checkpoint
-from worldmodel.evaluate import Scores, score_probe, score_transitions
+from worldmodel.evaluate import (
+    Baselines,
+    Marker,
+    Probe,
+    Scores,
+    Uncertainty,
+    fit,
+    groups_of,
+    marker_of,
+    probe_spreads,
+    score_rollouts,
+    score_states,
+    score_windows,
+    window_spreads,
+)
 from worldmodel.predictor import FramePredictor
+from worldmodel.scores import original
+from worldmodel.scores.baselines import spread
+from worldmodel.scores.inference import ActionInference
+from worldmodel.scores.probe import IntArray
+from worldmodel.scores.results import Pixels, RolloutReport, StateReport, WindowReport
+from worldmodel.scores.summary import COPY, NEAREST, OPTIMUM, value
 from worldmodel.spec import ModelSpec
 
 WINDOWS = 512
+ROLLOUTS = 32
+HORIZON = 16
+SEEN_FRAMES = 256  # that the spread on states learned from is measured on
+ROLLOUT_BYTES = 256 << 20
+AT_ONCE = 32
+LEAST_TO_FIT = 8  # states
+FOUND_ITSELF = "these transitions are among those that are searched"
 
-Group = Literal["held-out episodes", "episodes learned from", "episodes learned from in part", "unseen episodes"]
-Origin = tuple[str, int]
-"""The session that holds the frames, never a split of it, and an episode's number there."""
+Say = Callable[[str], None]
 
 
 class EvaluationError(Exception):
@@ -40,104 +58,225 @@ class EvaluationError(Exception):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One score: of which session, on what (`probe`, or a group of episodes), on how many cases."""
+    """One set of cases: of which session, on what (`probe`, or a group of episodes), how many, and everything that is known of them.
+
+    scores: the few that a run shows while it learns. losses: the original's, over every transition of the group.
+    """
 
     session: str
     on: str
     seen_in_training: bool
     cases: int
     scores: Scores
+    states: StateReport | None = None
+    windows: WindowReport | None = None
+    rollouts: RolloutReport | None = None
+    losses: original.LossFigures | None = None
+    missing: dict[str, str] = {}
 
 
-class History(msgspec.Struct, frozen=True):
-    """Which steps of which episodes a run learned from and held out."""
+@dataclass(frozen=True)
+class Sample:
+    """Where a row's pictures come from: a probe, or transitions of a recording."""
 
-    learned: dict[Origin, list[range]] = {}
-    held_out: dict[Origin, list[range]] = {}
-
-    def group(self, origin: Origin, steps: range) -> Group:
-        """Of an episode, or the part of it that a split holds."""
-        learned = list(_shared(self.learned.get(origin, []), steps))
-        if learned:
-            return "episodes learned from" if steps in learned else "episodes learned from in part"
-        return "held-out episodes" if any(_shared(self.held_out.get(origin, []), steps)) else "unseen episodes"
-
-
-def _shared(known: Iterable[range], steps: range) -> Iterable[range]:
-    """What each of the known has of these steps, where it has any."""
-    both = (range(max(one.start, steps.start), min(one.stop, steps.stop)) for one in known)
-    return (one for one in both if one)
+    row: Row
+    predictor: FramePredictor
+    probe: Probe | None = None
+    source: Transitions | None = None
+    ids: IntArray | None = None
+    long_ids: IntArray | None = None
+    horizon: int = 0
 
 
-def history_of(reader: SessionReader) -> History:
-    """What the run that recorded this session learned from and held out, itself and where it came from."""
-    learned: dict[Origin, list[range]] = {}
-    held_out: dict[Origin, list[range]] = {}
-    rows = {row.episode: row for row in reader.episodes()}
-    for message in reader.topic_messages("episode"):
-        body, number = message.body, message.envelope.episode
-        if body.mark != "start" or number is None or number not in rows:
-            continue
-        group, steps = held_out if body.held_out else learned, steps_of(rows[number])
-        group.setdefault((reader.path.name, number), []).append(steps)
-        if body.origin_session and body.origin_episode is not None:  # a replay keeps the numbers of steps
-            session = whole(reader.path.with_name(body.origin_session))
-            group.setdefault((session, body.origin_episode), []).append(steps)
-    return History(learned, held_out)
+@dataclass(frozen=True)
+class Settings:
+    """How much is looked at; `say` is told what is going on."""
 
-
-def steps_of(row: Episode) -> range:
-    return range(0) if row.first_step is None or row.last_step is None else range(row.first_step, row.last_step + 1)
-
-
-def whole(path: Path) -> str:
-    """The name of the session at `path`; of a split that of the session that it is of."""
-    try:
-        return read_header(path).split or path.name
-    except (SessionNotFound, CorruptSession):  # gone since
-        return path.name
+    device: str = "auto"
+    windows: int = WINDOWS
+    rollouts: int = ROLLOUTS
+    seed: int = 0
+    say: Say = lambda text: None
+    show: Callable[[Sample], None] | None = None
 
 
 def evaluate(
-    checkpoint: Checkpoint, readers: list[SessionReader], history: History, device: str = "auto", windows: int = WINDOWS
+    checkpoint: Checkpoint, readers: list[SessionReader], history: History, settings: Settings | None = None, twin: Checkpoint | None = None
 ) -> list[Row]:
     """Scores on every session, told apart by what the checkpoint's run saw.
 
-    Raises EvaluationError for a session whose cameras or actions the model was not made for.
+    Raises EvaluationError for a session whose cameras or actions the model was not made for, or a twin of another kind.
     """
-    predictor = FramePredictor(checkpoint.spec, checkpoint.weights(), device)
-    rows: list[Row] = []
-    for reader in readers:
-        _check_fits(checkpoint.spec, reader)
-        name = reader.path.name
-        probe = reader.probe()
-        if probe is not None:
-            cut = cut_probe(probe.arrays, checkpoint.spec.context)
-            cases = len(cut.past_actions) * len(cut.candidates)
-            rows.append(Row(name, "probe", False, cases, score_probe(predictor, cut)))
-        groups: dict[Group, set[int]] = {}
-        session = whole(reader.path)
-        for row in reader.episodes():
-            groups.setdefault(history.group((session, row.episode), steps_of(row)), set()).add(row.episode)
-        recorded = Windows(Frames([reader], [camera.name for camera in checkpoint.spec.cameras]), checkpoint.spec.context)
-        known = windows_of(recorded, groups.get("episodes learned from", set()), windows)
-        for group, episodes in sorted(groups.items()):
-            seen = group in ("episodes learned from", "episodes learned from in part")
-            batch = known if group == "episodes learned from" else windows_of(recorded, episodes, windows)
-            if batch is not None:
-                rows.append(Row(name, group, seen, len(batch), score_transitions(predictor, batch)))
-    return rows
+    return list(Evaluation(checkpoint, readers, history, settings or Settings(), twin).rows())
 
 
-def windows_of(windows: Windows, episodes: set[int], count: int) -> Batch | None:
-    """At most `count` windows, evenly spread over the transitions of these episodes; None when they hold none."""
-    picks = windows.choose(held_out=None, episodes=episodes)
-    if not len(picks):
+class Evaluation:
+    """One checkpoint and what it is scored on."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, readers: list[SessionReader], history: History, settings: Settings, twin: Checkpoint | None
+    ) -> None:
+        self.spec, self.history, self.settings = checkpoint.spec, history, settings
+        self.predictor = FramePredictor(checkpoint.spec, checkpoint.weights(), settings.device)
+        for reader in readers:
+            _check_fits(self.spec, reader)
+        self.sources = [Transitions(reader, self.spec) for reader in readers]
+        self.twin = None if twin is None else self._twin(twin)
+
+    def _twin(self, twin: Checkpoint) -> FramePredictor:
+        ours, theirs = self.spec, twin.spec
+        if (ours.cameras, ours.actions, ours.context) != (theirs.cameras, theirs.actions, theirs.context):
+            raise EvaluationError(
+                f"the twin {twin.path} has other cameras, actions or another context than the model: train it with the same"
+            )
+        if not twin.values.get("config", {}).get("action_blind", False):
+            raise EvaluationError(f"the twin {twin.path} was trained with actions: train one with action_blind: true")
+        return FramePredictor(theirs, twin.weights(), self.settings.device)
+
+    def rows(self) -> Iterator[Row]:
+        self.settings.say("reads what was learned from")
+        learned = self._learned_from()
+        baselines, inference, seen = Baselines.of(twin=self.twin), None, None
+        if learned is not None:
+            source, ids = learned
+            baselines = Baselines.of(source, ids, self.twin)
+            self.settings.say("teaches a network to read actions")
+            inference = ActionInference(source, spread(ids, 4 * self.settings.windows), self.spec.actions, self.settings.seed)
+            if self.spec.ensemble > 1:
+                seen = window_spreads(self.predictor, source, spread(ids, SEEN_FRAMES)).std
+        uncertainty = Uncertainty(self.predictor, None, seen) if self.spec.ensemble > 1 else None
+        for source in self.sources:
+            probe = source.reader.probe()
+            cut = None if probe is None else cut_probe(probe.arrays, self.spec.context)
+            if cut is not None:
+                for sample in self._probe_rows(source, cut, baselines, uncertainty):
+                    yield self._show(sample)
+            marker = marker_of(cut) if cut is not None and cut.position is not None else None
+            for group, episodes in sorted(self._groups(source).items()):
+                sample = self._episodes_row(source, group, episodes, baselines, inference, uncertainty, marker)
+                if sample is not None:
+                    yield self._show(sample)
+
+    def _show(self, sample: Sample) -> Row:
+        if self.settings.show is not None:
+            self.settings.show(sample)
+        return sample.row
+
+    def _groups(self, source: Transitions) -> dict[Group, set[int]]:
+        session, groups = whole(source.reader.path), {}  # type: ignore[var-annotated]
+        for row in source.reader.episodes():
+            groups.setdefault(self.history.group((session, row.episode), steps_of(row)), set()).add(row.episode)
+        return groups
+
+    def _learned_from(self) -> tuple[Transitions, IntArray] | None:
+        """The first session that holds episodes that were learned from, and their transitions."""
+        for source in self.sources:
+            ids = source.of(self._groups(source).get("episodes learned from", set()))
+            if len(ids):
+                return source, ids
         return None
-    picks = picks[np.linspace(0, len(picks) - 1, min(count, len(picks))).round().astype(int)]
-    batch = windows.empty(len(picks))
-    windows.read(picks, batch)
-    return Batch(frames=batch.frames, actions=batch.actions)
+
+    def _probe_rows(self, source: Transitions, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
+        """The states of regions that were shown, and those that never were; calibration of these is fitted on the former."""
+        if probe.novel is None or not probe.novel.any() or probe.novel.all():
+            yield self._probe_row("probe", source, probe, baselines, uncertainty)
+            return
+        known, novel = (probe.part(np.flatnonzero(probe.novel == which)) for which in (0, 1))
+        yield self._probe_row("probe", source, known, baselines, uncertainty)
+        if uncertainty is not None and len(known) >= LEAST_TO_FIT:
+            said = probe_spreads(self.predictor, known, seed=self.settings.seed)
+            uncertainty = Uncertainty(self.predictor, fit(said), said.std)
+        yield self._probe_row("probe, novel region", source, novel, baselines, uncertainty)
+
+    def _probe_row(self, on: str, source: Transitions, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Sample:
+        name = source.reader.path.name
+        self.settings.say(f"{name}: scores {len(probe)} states of the {on}")
+        report = score_states(self.predictor, probe, baselines, seed=self.settings.seed, uncertainty=uncertainty)
+        hit = None if report.place is None else value(report.place.hit)
+        scores = _scores(report.pixels, value(report.counterfactual.accuracy), hit)
+        missing = {"rollouts": "a probe knows one step", "losses": "the original's are of recorded observations"}
+        row = Row(name, on, False, report.pixels.cases, scores, states=report, missing=missing)
+        return Sample(row, self.predictor, probe=probe)
+
+    def _episodes_row(
+        self,
+        source: Transitions,
+        group: Group,
+        episodes: set[int],
+        baselines: Baselines,
+        inference: ActionInference | None,
+        uncertainty: Uncertainty | None,
+        marker: Marker | None,
+    ) -> Sample | None:
+        ids = source.of(episodes)
+        if not len(ids):
+            return None
+        name, settings = source.reader.path.name, self.settings
+        seen = group in ("episodes learned from", "episodes learned from in part")
+        picked = spread(ids, settings.windows)
+        settings.say(f"{name}, {group}: scores {len(picked)} of {len(ids)} transitions")
+        fair = replace(baselines, nearest=None) if seen else baselines
+        report = score_windows(
+            self.predictor, source, picked, self.spec.actions, fair, groups_of(source.episode[picked], source.second[picked]),
+            settings.seed, inference, uncertainty,
+        )  # fmt: skip
+        if seen and baselines.nearest is not None:
+            report.missing[NEAREST] = FOUND_ITSELF
+        rollouts, long_ids, horizon, missing = self._rollouts(source, group, episodes, marker)
+        row = Row(
+            name, group, seen, len(picked), _scores(report.pixels, None, None), windows=report, rollouts=rollouts,
+            losses=self._losses(source, group, ids), missing=missing,
+        )  # fmt: skip
+        return Sample(row, self.predictor, source=source, ids=picked, long_ids=long_ids, horizon=horizon)
+
+    def _rollouts(
+        self, source: Transitions, group: Group, episodes: set[int], marker: Marker | None
+    ) -> tuple[RolloutReport | None, IntArray | None, int, dict[str, str]]:
+        """(scores, where they start, for how many steps, why there are none): as far as episodes are long, and memory bounded."""
+        wanted = min(self.settings.rollouts, 1 + ROLLOUT_BYTES // _window_bytes(self.spec, HORIZON)) if self.settings.rollouts else 0
+        if not wanted:
+            return None, None, 0, {"rollouts": "none was asked for"}
+        for horizon in (HORIZON, 8, 4, 2):
+            ids = spread(source.of(episodes, horizon), wanted)
+            if len(ids):
+                self.settings.say(f"{source.reader.path.name}, {group}: {len(ids)} rollouts of {horizon} steps")
+                batch = source.windows(ids, horizon)
+                groups = groups_of(source.episode[ids], source.second[ids])
+                report = score_rollouts(self.predictor, batch, self.spec.context, marker, groups=groups, seed=self.settings.seed)
+                return report, ids, horizon, {}
+        return None, None, 0, {"rollouts": "no two transitions follow each other"}
+
+    def _losses(self, source: Transitions, group: Group, ids: IntArray) -> original.LossFigures | None:
+        """Over every transition, as the original took it over full sessions."""
+        parts = []
+        for start in range(0, len(ids), AT_ONCE):
+            self.settings.say(f"{source.reader.path.name}, {group}: the original's loss, {start} of {len(ids)}")
+            batch = source.windows(ids[start : start + AT_ONCE])
+            seen = {camera: array[:, :-1] for camera, array in batch.frames.items()}
+            predicted = self.predictor.predict_batch(seen, batch.actions[:, :-1], batch.actions[:, -1:])
+            parts.append(original.hybrid_loss(predicted, {camera: array[:, -1:] for camera, array in batch.frames.items()}))
+        hybrid, plain = (np.concatenate(both) for both in zip(*parts, strict=True))
+        return original.loss_figures(hybrid, plain)
+
+
+def _scores(pixels: Pixels, accuracy: float | None, hit: float | None) -> Scores:
+    """What a run shows while it learns, of the full report."""
+    copied, optimum, nearest = (pixels.over(name) for name in (COPY, OPTIMUM, NEAREST))
+    assert copied is not None
+    return Scores(
+        cf_accuracy=accuracy,
+        hit_at_3px=hit,
+        skill_copy_last=value(copied.skill),
+        skill_action_blind=None if optimum is None else value(optimum.skill),
+        prediction_error=pixels.mse,
+        copy_last_error=copied.mse,
+        skill_nearest_neighbour=None if nearest is None else value(nearest.skill),
+        nearest_neighbour_error=None if nearest is None else nearest.mse,
+    )
+
+
+def _window_bytes(spec: ModelSpec, horizon: int) -> int:
+    return (spec.context + horizon) * sum(camera.height * camera.width * 3 for camera in spec.cameras)
 
 
 def _check_fits(spec: ModelSpec, reader: SessionReader) -> None:
@@ -146,6 +285,7 @@ def _check_fits(spec: ModelSpec, reader: SessionReader) -> None:
     if robot is None:
         raise EvaluationError(f"session {name} holds no robot: nothing was recorded in it")
     cameras, actions = model_cameras(robot.cameras), model_actions(robot.actions)
+    ours: Any
     for what, ours, theirs in (("cameras", spec.cameras, cameras), ("actions", spec.actions, actions)):
         if ours != theirs:
             raise EvaluationError(f"session {name} does not fit this model: its {what} are {theirs}, the model was made for {ours}")

@@ -14,16 +14,19 @@ from nodes.leftbehind import LeftBehind
 from nodes.runtime import MAX_WAIT_S, Node, NodeError, content_of
 from nodes.trainer import taken
 from nodes.trainer.config import TrainerConfig
+from nodes.trainer.gate import Gate
 from protocol import messages as m
 from protocol.books import Resume
 
 if TYPE_CHECKING:
     from nodes.trainer.core import TrainerCore
+    from nodes.trainer.journal import Journal
     from worldmodel.evaluate import Scores
 
 TAKEN_EVERY_S = 0.25
 METRICS_EVERY_S = 0.5
 SCORE_MARKS_S = (30, 60, 120, 240)
+BEST_BY = "skill_copy_last"
 
 
 class TrainerNode(Node):
@@ -37,12 +40,18 @@ class TrainerNode(Node):
         import nodes.trainer.core  # noqa: F401
 
         self.core: TrainerCore | None = None
+        self.journal: Journal | None = None
+        self.gate = Gate(self.config.gate, self.config.gate_steps) if self.config.gate else None
+        self._acted_s: list[float] = []
         self.checkpoints = self.run_dir / "checkpoints"
         self._taken_file = LeftBehind(self.run_dir / f"taken-{self.name}.json", self.log)
         self.paused = False
         self.version = 0
         self.first_frame_s: float | None = None
         self.last_scores: Scores | None = None
+        self._scored_samples = -1
+        self._sessions_before: set[str] = set()
+        self._sessions_played: set[str] = set()
         self._marks_left = list(SCORE_MARKS_S)
         self._held_episodes: set[int] = set()
         self._held_origins: set[tuple[str, int | None]] = set()
@@ -68,10 +77,35 @@ class TrainerNode(Node):
             self.core = TrainerCore(self.config, message.body, self.wiring.seed, start)
         except (ValueError, CheckpointError) as error:
             raise NodeError(str(error)) from None
+        self._write_down()
+        self.log.info("%s", self.core.rate_said)
         if start is not None:
+            self._sessions_before.update(start.metadata.get("sessions", []))
             self.log.info("goes on from %s, %d samples", start.path, self.core.learner.samples)
         spec, learner = self.core.spec, self.core.learner
         self.log.info("model %s, patch %d, %s, %s", spec.hash[:12], spec.patch, learner.device, learner.precision)
+
+    def _write_down(self) -> None:
+        """Every step from here on, in the run's log of the training and wherever else it is wanted."""
+        from nodes.trainer.journal import Journal
+        from nodes.trainer.sinks import asides
+        from nodes.trainer.watching import Watch
+
+        assert self.core is not None
+        config, warn = self.config, self.log.warning
+        others = asides(self.run_dir, self.wiring.run, config.tensorboard, config.wandb, warn)
+        self.journal = Journal(self.run_dir / "train.jsonl", others, warn)
+        self.journal.event(self.core.rate_said, samples=self.core.learner.samples)
+        self.core.watch = Watch(self.core.learner, self.journal, self._action_timing)
+
+    def _action_timing(self) -> dict[str, float]:
+        """Of the intervals between actions since the last time it was asked."""
+        times, self._acted_s = self._acted_s, self._acted_s[-1:]
+        every = np.diff(times)
+        if not len(every):
+            return {}
+        names = ("mean", "median", "min", "max", "std")
+        return {f"action_interval_s/{name}": float(getattr(np, name)(every)) for name in names}
 
     def on_probe(self, message: m.Message) -> None:
         if self.core is None:
@@ -85,6 +119,8 @@ class TrainerNode(Node):
 
     def on_episode(self, message: m.Message) -> None:
         body, episode = message.body, message.envelope.episode
+        if body.mark == "start" and not body.held_out and body.origin_session:
+            self._sessions_played.add(body.origin_session)
         if body.mark != "start" or not body.held_out or episode is None:
             return
         origin = body.origin_session, body.origin_episode
@@ -106,10 +142,24 @@ class TrainerNode(Node):
         self._train_what_is_owed()
         with content_of(message):
             self.core.add_frame(message)
+        if self.gate is not None:
+            self._gate(message)
+
+    def _gate(self, message: m.Message) -> None:
+        """Hold the frame back while what led to it can be learned from, else let it through."""
+        assert self.core is not None and self.gate is not None
+        episode, step = message.envelope.episode or 0, message.envelope.step or 0
+        learns = self.core.can_train() and not self.paused and not message.body.held_out
+        self._release(self.gate.shown((episode, step), self.core.buffer.id_of(episode, step - 1) if learns else None))
+
+    def _release(self, place: tuple[int, int] | None) -> None:
+        if place is not None and self.gate is not None:
+            self.publish("release", m.Release(loss=self.gate.loss, steps=self.gate.steps), episode=place[0], step=place[1])
 
     def on_action(self, message: m.Message) -> None:
         episode = message.envelope.episode
         if self.core is not None and episode != self._ignored_episode:
+            self._acted_s.append(message.envelope.mono_ns / 1e9)
             with content_of(message):
                 self.core.add_action(message, episode in self._held_episodes)
 
@@ -133,14 +183,38 @@ class TrainerNode(Node):
 
     def _train(self) -> None:
         """One step, and what is due after it."""
+        from worldmodel.learner import TrainingFailed
+
         assert self.core is not None
-        report = self.core.train()
+        waiting = self.gate.waiting if self.gate is not None else None
+        try:
+            if waiting is None:
+                report = self.core.train()
+            else:
+                report, loss = self.core.train_on(waiting[1])
+        except TrainingFailed as error:
+            raise NodeError(str(error)) from None
+        if waiting is not None and self.gate is not None:
+            self._release(self.gate.trained(loss))
+        self._judge()
         if self._due("metrics", METRICS_EVERY_S):
             self._report(report)
         if self._due("weights", self.config.weights_every_s):
             self._publish_weights()
         if self._due("checkpoint", self.config.checkpoint_every_s):
             self._checkpoint()
+
+    def _judge(self) -> None:
+        assert self.core is not None
+        told = self.core.judge()
+        if told is None:
+            return
+        learner = self.core.learner
+        self.metrics(told, step=learner.steps)
+        if self.journal is not None:
+            self.journal.numbers("judge", told, learner.samples)
+        if (stop := learner.judgement.stop(learner.config)) is not None:
+            self.finish(*stop)
 
     def _train_what_is_owed(self) -> None:
         """Where the ratio is kept: the steps that the frames so far allow, whenever they came."""
@@ -178,12 +252,16 @@ class TrainerNode(Node):
         scores = self.core.score()
         if scores is None:
             return
-        self.last_scores = scores
         learner = self.core.learner
+        self.last_scores, self._scored_samples = scores, learner.samples
         values = {**numbers(scores), "samples": learner.samples, "steps": learner.steps}
         if mark_s is not None:
             values["mark_s"] = mark_s
         self.metrics(values, step=learner.steps)
+        if self.journal is not None:
+            self.journal.numbers("score", values, learner.samples)
+            for name, picture in (self.core.pictures() if self.journal.wants_pictures else {}).items():
+                self.journal.picture(f"prediction/{name}", picture, learner.samples)
         if self.config.stop_when_learned and self.core.learned(scores):
             self.finish("learned", ", ".join(f"{name} {value:.3f}" for name, value in values.items()))
 
@@ -217,13 +295,25 @@ class TrainerNode(Node):
         from worldmodel import checkpoint
 
         assert self.core is not None
+        if self._scored_samples != self.core.learner.samples:  # of the weights that are saved, or it would be no score of them
+            self._score()
         scores = numbers(self.last_scores) if self.last_scores else {}
-        metadata = {"run": self.wiring.run, "scores": scores, "action_names": self.core.names}
-        path = checkpoint.save(self.checkpoints, self.core.learner, metadata, self.config.checkpoint_keep)
+        metadata = {
+            "run": self.wiring.run, "sessions": self._learned_from(), "scores": scores, "action_names": self.core.names,
+            "held_out": {"score": BEST_BY, "better": "higher", "cases": self.core.scored_cases()},
+        }  # fmt: skip
+        path = checkpoint.save(self.checkpoints, self.core.learner, metadata, self.config.checkpoint_keep, self.config.checkpoint_best)
         self.log.info("checkpoint %s", path.name)
+
+    def _learned_from(self) -> list[str]:
+        """Sessions that were played, else the one that this run records; and those of the checkpoint that it went on from."""
+        own = {file.read_text() for file in self.run_dir.glob("session-*")}
+        return sorted(self._sessions_before | (self._sessions_played or own))
 
     def do_pause(self, args: dict[str, Any]) -> None:
         self.paused = True
+        if self.gate is not None:
+            self._release(self.gate.open())
         self.bus.set_state("paused")
 
     def do_resume(self, args: dict[str, Any]) -> None:
@@ -239,8 +329,9 @@ class TrainerNode(Node):
         if getattr(self, "core", None) is None or self.core is None:
             return
         self._train_what_is_owed()
-        if not self.core.learner.steps:
-            return
-        self._score()
-        self._publish_weights()
-        self._checkpoint()
+        if self.core.learner.steps:
+            self._score()
+            self._publish_weights()
+            self._checkpoint()
+        if self.journal is not None:
+            self.journal.close()

@@ -26,7 +26,10 @@ CHUNK = 1024  # actions read in one transaction
 
 
 class WindowBatch(msgspec.Struct, frozen=True):
-    """B windows. frames: camera -> uint8 [B, context + 1, H, W, 3]; actions: float32 [B, context, D], NaN where not known."""
+    """B windows. frames: camera -> uint8 [B, context + horizon, H, W, 3]; actions: float32 [B, context + horizon - 1, D].
+
+    An action that is not known is NaN. The horizon is 1 unless more was asked for.
+    """
 
     frames: dict[str, UInt8Array]
     actions: FloatArray
@@ -83,21 +86,35 @@ class Windows:
             wanted &= np.isin(self.frames.episode[self.frame], list(episodes))
         return np.flatnonzero(wanted)
 
-    def empty(self, size: int) -> WindowBatch:
+    def lasting(self, horizon: int) -> NDArray[np.bool_]:
+        """Of each window, whether its transition begins `horizon` of them that follow one another."""
+        starts = np.zeros(len(self.frames) + horizon, bool)
+        starts[self.frame] = True
+        lasting: NDArray[np.bool_] = np.all([starts[self.frame + ahead] for ahead in range(horizon)], axis=0)
+        return lasting
+
+    def empty(self, size: int, horizon: int = 1) -> WindowBatch:
         """Room for so many windows; the content is arbitrary."""
-        return WindowBatch(self.frames.empty(size, self.context + 1), np.empty((size, self.context, len(self.names)), np.float32))
+        length = self.context + horizon
+        return WindowBatch(self.frames.empty(size, length), np.empty((size, length - 1, len(self.names)), np.float32))
 
     def read(self, picks: IntArray, out: WindowBatch) -> None:
-        """Decode the windows of these indexes [B] into `out`; its frames may be views with any strides.
+        """Decode the windows of these indexes [B] into `out`, as far ahead as it has room; its frames may be views with any strides.
 
         Raises as `Frames.read`.
         """
+        shown, out.actions[...] = self.of(picks, out.actions.shape[1] - self.context + 1)
+        self.frames.read(shown, out.frames)
+
+    def of(self, picks: IntArray, horizon: int = 1) -> tuple[IntArray, FloatArray]:
+        """Which frames these windows show, [B, context + horizon], and the actions between them, float32."""
         back = np.arange(self.context - 1, -1, -1)  # steps from each seen frame to the newest
         newest = self.frame[picks]
         known = back[None, :] <= self._before[newest][:, None]
         seen = newest[:, None] - np.minimum(back[None, :], self._before[newest][:, None])
-        out.actions[...] = np.where(known[..., None], self._actions[seen], np.nan)
-        self.frames.read(np.concatenate([seen, newest[:, None] + 1], axis=1), out.frames)
+        ahead = newest[:, None] + np.arange(1, horizon + 1)
+        actions = np.where(known[..., None], self._actions[seen], np.float32(np.nan))
+        return np.concatenate([seen, ahead], axis=1), np.concatenate([actions, self._actions[ahead[:, :-1]]], axis=1)
 
     def _find(self) -> None:
         """Join frames and actions; see which frames follow one another."""

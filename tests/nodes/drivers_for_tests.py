@@ -126,3 +126,35 @@ class WheelsThatBreak(Wheels):
         if self.calls["observe"] == 3:
             raise ZeroDivisionError("a mistake of the driver's author")
         return super().observe()
+
+
+class Game:
+    """Its episodes are over after three actions; each has a reward."""
+
+    def __init__(self, options: dict[str, object], seed: int) -> None:
+        self.action_space = ActionSpaceInfo(names=["key"], choices=[{"key": 0.0}, {"key": 1.0}])
+        self.state_names: list[str] = []
+        self.safe_action = {"key": 0.0}
+        self.done = 0
+
+    def observe(self) -> Observation:
+        return Observation(images={"screen": np.full((4, 6, 3), self.done, np.uint8)})
+
+    def execute(self, action: dict[str, float]) -> bool:
+        self.done += 1
+        return True
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def ended(self) -> str:
+        return "terminated" if self.done == 3 else ""
+
+    def step_values(self) -> dict[str, float]:
+        return {"reward": float(self.done)}
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nodes.trainer.evaluation import History, history_of, steps_of, whole
+from nodes.trainer.history import History, history_of, steps_of, whole
 from protocol import messages as m
 from storage.editing.source import Source
 from storage.editing.splits import by_unit

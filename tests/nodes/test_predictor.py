@@ -372,3 +372,27 @@ def test_frames_before_the_robot_are_not_predicted(node: Any, see: Any, weights:
     see(made, 0)
     think(made)
     assert made.bus.of("prediction") == []
+
+
+def test_behind_a_gate_a_frame_is_answered_when_it_is_let_through(predictor: Any, see: Any, message: Make) -> None:
+    made = predictor(selector="sequence", selector_options={"sequence": "alternate"}, gate=0.01, deadline_s=1.0)
+
+    def let_through(step: int) -> None:
+        made.on_release(message("release", m.Release(loss=0.001, steps=3), episode=0, step=step))
+
+    see(made, 0)
+    assert commands(made) == []
+    let_through(0)
+    assert commands(made) == [(0, 0.0, "sequence")]
+    see(made, 0)  # shown again: let through already
+    assert len(commands(made)) == 2
+    see(made, 1)
+    let_through(0)  # of a trainer that says again what it said
+    assert len(commands(made)) == 2
+    let_through(1)
+    let_through(1)
+    assert commands(made)[2:] == [(1, 1.0, "sequence")]
+    let_through(2)  # before the frame came here
+    see(made, 2)
+    assert commands(made)[3:] == [(2, 0.0, "sequence")]
+    assert made.bus.of("command")[-1].body.deadline_mono_ns >= 10**9  # the time that learning took counts for nothing

@@ -315,3 +315,25 @@ def test_mistakes_of_a_driver_are_one_line(arm: Any, name: str, says: str) -> No
         ticks(arm(name), 4, go=True)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_driver_may_end_its_episodes_and_tell_of_its_steps(robot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    made = robot(driver="drivers_for_tests:Game", options={}, steps=7, silence_s=0.0)
+    while made.phase != "ended":
+        made.tick()
+    marks = [(one.body.mark, one.body.reason, one.envelope.step) for one in made.bus.of("episode")]
+    assert marks[:4] == [("start", "", 0), ("end", "terminated", 3), ("start", "", 0), ("end", "terminated", 3)]
+    assert marks[4:] == [("start", "", 0), ("end", "the number of steps asked for", 1)]
+    rewards = [(one.envelope.episode, one.envelope.step, one.body.values["reward"])
+               for one in made.bus.of("metrics") if "reward" in one.body.values]  # fmt: skip
+    assert rewards == [(0, 0, 1.0), (0, 1, 2.0), (0, 2, 3.0), (1, 0, 1.0), (1, 1, 2.0), (1, 2, 3.0), (2, 0, 1.0)]
+    last = [one.envelope.step for one in made.bus.of("frame") if one.body.last]
+    assert last == [3, 3, 1]
+
+
+def test_options_that_have_args_of_their_own_go_with_the_others(robot: Any) -> None:
+    made = robot(options={"probe_states": 0, "radius": 2}, named={"size": 20, "step": None})
+    assert made.bus.of("robot")[0].body.params == {"probe_states": 0, "radius": 2, "size": 20}
+    with pytest.raises(ValueError, match="size is given twice"):
+        RobotConfig(options={"size": 16}, named={"size": 20})

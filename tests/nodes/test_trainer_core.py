@@ -1,5 +1,6 @@
 """What the trainer remembers, learns from and is scored on."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -268,3 +269,89 @@ def test_in_lockstep_a_set_ratio_makes_training_a_matter_of_the_frames_alone(
         return bytes(made.core.learner.weights_bytes())
 
     assert (learned(busy=True) == learned(busy=False)) is (timing == "lockstep")
+
+
+# -- the gate -------------------------------------------------------------------------------------
+
+
+def released(made: Any) -> list[tuple[int, int, int]]:
+    """Episode, step, and the steps that were made for it."""
+    return [(one.envelope.episode, one.envelope.step, one.body.steps) for one in made.bus.of("release")]
+
+
+def test_the_robot_acts_when_the_newest_transition_is_learned_or_long_enough(trainer: Any, feed: Any) -> None:
+    made = trainer(gate=1e-12, gate_steps=3)
+    feed(made, 0, 3)  # too little to learn from: let through at once
+    assert released(made) == [(0, step, 0) for step in range(3)]
+    feed(made, 0, 1, first=3)
+    for _ in range(3):
+        assert len(released(made)) == 3
+        made.tick()
+    assert released(made)[3:] == [(0, 3, 3)]
+    feed(made, 0, 1, first=4)
+    feed(made, 0, 1, first=4)  # shown again while it waits
+    for _ in range(3):
+        made.tick()
+    assert released(made)[4:] == [(0, 4, 3)]
+    feed(made, 0, 1, first=4)  # nobody heard it: said again, nothing is trained for it
+    assert released(made)[5:] == [(0, 4, 0)]
+    feed(made, 1, 1)  # nothing leads to the first frame of an episode
+    feed(made, 2, 1, held_out=True)
+    assert released(made)[6:] == [(1, 0, 0), (2, 0, 0)]
+    easy = trainer(gate=9.0)
+    feed(easy, 0, 4)
+    easy.tick()
+    assert released(easy)[-1] == (0, 3, 1)
+
+
+def test_a_pause_lets_the_robot_go_on(trainer: Any, feed: Any) -> None:
+    made = trainer(gate=1e-12, gate_steps=1000)
+    feed(made, 0, 4)
+    assert released(made)[-1][1] == 2
+    made.do_pause({})
+    assert released(made)[-1][1] == 3
+    feed(made, 0, 1, first=4)
+    assert released(made)[-1][1] == 4
+
+
+def test_a_gate_needs_a_robot_that_waits(trainer: Any, node: Any, message: Make, dot_robot: m.Robot) -> None:
+    paced = node(TrainerNode, config(gate=0.1))
+    with pytest.raises(NodeError, match="lockstep"):
+        paced.on_robot(message("robot", msgspec.structs.replace(dot_robot, timing="paced")))
+    with pytest.raises(ValueError, match="one of them"):
+        config(gate=0.1, train_ratio=1.0)
+
+
+def test_a_live_training_is_written_down(trainer: Any, feed: Any, tmp_path: Path) -> None:
+    made = trainer()
+    feed(made, 0, 8)
+    made.tick()
+    lines = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert lines[0]["text"].startswith("learning rate 0.001, the default")
+    assert lines[1]["kind"] == "step"
+    assert "action_interval_s/median" in lines[1]
+
+
+def test_nothing_but_nan_ends_the_run_with_one_line(trainer: Any, feed: Any) -> None:
+    made = trainer(train={"batch_size": 4, "nan_patience": 3})
+    feed(made, 0, 8)
+    watch = made.core.watch
+    for parameter in watch.learner.model.parameters():
+        parameter.data.fill_(float("nan"))
+    made.tick()
+    made.tick()
+    with pytest.raises(NodeError, match="3 updates in a row were not finite") as caught:
+        made.tick()
+    assert "\n" not in str(caught.value)
+    assert watch.learner.steps == 3
+
+
+def test_judging_stops_a_live_run(trainer: Any, feed: Any) -> None:
+    stop = {"stop_on_plateau": True, "stop_patience": 2, "stop_min_improvement": 0.999}
+    made = trainer(train={"batch_size": 4, "judge_every_samples": 4, **stop})
+    feed(made, 0, 8)
+    feed(made, 1, 4, held_out=True)
+    for _ in range(4):
+        made.tick()
+    assert made.bus.said["outcome"] == "plateau"
+    assert "held_out_mse" in made.bus.of("metrics")[-1].body.values

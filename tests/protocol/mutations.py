@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[m.Body, dict[str, np.ndarray]]] = {
     "prediction": (m.Prediction(
         candidates=[{"action": 0.0}], chosen=0, uncertainty=[0.5], weights_version=3, error=0.25, copy_last_error=0.5, latency_ms=1.0,
     ), {"next/top": IMAGE[None]}),
+    "release": (m.Release(loss=0.5, steps=3), {}),
     "weights": (m.Weights(version=1, spec={"a": [1]}, spec_hash="h", sha256="s", steps=5, samples=6),
                 {"safetensors": np.arange(7, dtype=np.uint8)}),
     "metrics": (m.Metrics(values={"loss": 0.5, "inf": float("inf")}), {}),

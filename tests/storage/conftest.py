@@ -119,6 +119,7 @@ def one_of_each(robot: m.Robot, make: Make, pixels: Callable[..., np.ndarray]) -
             m.Weights(version=1, spec={"a": [1]}, spec_hash="x", sha256="y", steps=5, samples=6),
             {"safetensors": rng.integers(0, 256, 5000, dtype=np.uint8)},
         ),
+        "release": (m.Release(loss=0.1, steps=3), {}),
         "metrics": (m.Metrics(values={"loss": 0.1}), {}),
         "status": (m.Status(state="running", kind="robot", last_seq={"frame/robot": 3}), {}),
         "log": (m.LogRecord(level="INFO", logger="x", text="y"), {}),

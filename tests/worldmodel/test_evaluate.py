@@ -79,27 +79,32 @@ def test_position_wraps_around_the_torus(world) -> None:  # type: ignore[no-unty
     assert np.isnan(torus_position(np.zeros((8, 8, 3), np.uint8))).all()
 
 
-def test_transitions_have_errors_and_a_nearest_neighbour(world) -> None:  # type: ignore[no-untyped-def]
-    def window(x: int, y: int, action: int) -> Array:
-        return np.stack([world.draw(x, y), world.draw(x, y), world.draw((x + 9 * action) % 64, y)])
-
-    def batch(cases: list[tuple[int, int, int]]) -> Batch:
-        actions = np.array([[[0.0], [float(case[2])]] for case in cases], np.float32)
-        return Batch({"top": np.stack([window(*case) for case in cases])}, actions)
-
+def test_transitions_have_errors(world) -> None:  # type: ignore[no-untyped-def]
     class Copy:
         def predict_batch(self, frames: dict[str, Array], past_actions: Array, candidates: Array) -> dict[str, Array]:
             return {"top": frames["top"][:, -1:]}
 
-    train = batch([(10, 10, 0), (10, 10, 1), (40, 30, 1)])
-    scores = score_transitions(Copy(), batch([(10, 10, 1), (40, 30, 1)]), train)
+    windows = [np.stack([world.draw(x, y), world.draw(x, y), world.draw(x + 9, y)]) for x, y in ((10, 10), (40, 30))]
+    scores = score_transitions(Copy(), Batch({"top": np.stack(windows)}, np.ones((2, 2, 1), np.float32)))
     assert scores.cf_accuracy is None
     assert scores.hit_at_3px is None
     assert scores.skill_action_blind is None
     assert scores.skill_copy_last == 0.0
-    assert scores.nearest_neighbour_error == 0.0  # it finds the same state with the same action
+    assert scores.nearest_neighbour_error is None
     assert scores.prediction_error == pytest.approx(2 * 29 / 64**2)
-    assert score_transitions(Copy(), train).nearest_neighbour_error is None
+
+
+def test_a_marker_is_found_by_its_colour_on_a_plane(probe: Probe) -> None:
+    red = np.array([255, 0, 0], np.uint8)
+    image = np.full((64, 64, 3), 200, np.uint8)
+    image[10:13, 58:61] = (180, 30, 20)  # in the shade
+    still = dataclasses.replace(
+        probe.part(slice(0, 1)),
+        frames={"top": image[None, None].repeat(2, axis=1)}, next={"top": image[None, None].repeat(2, axis=1)},
+        position=np.array([[[59.0, 11.0], [59.0, 11.0]]], np.float32), colour=red,
+    )  # fmt: skip
+    assert score_probe(Oracle(still, lambda truth, last: truth), still).hit_at_3px == 1.0
+    assert score_probe(Oracle(still, lambda truth, last: np.roll(truth, 5, axis=-2)), still).hit_at_3px == 0.0
 
 
 def test_where_nothing_changes_there_is_no_skill_to_measure(probe: Probe) -> None:

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from worldmodel.learner import Learner, TrainConfig
+from worldmodel.learner import Learner, TrainConfig, TrainingFailed
+from worldmodel.source import Arrays
 from worldmodel.spec import ModelSpec
 
 SMALL = TrainConfig(batch_size=4, warmup_samples=8, precision="fp32")
@@ -101,3 +104,84 @@ def test_windows_of_another_length_are_refused(odd_spec: ModelSpec, random_batch
     batch = random_batch(odd_spec)
     with pytest.raises(ValueError, match="the model needs"):
         Learner(odd_spec, SMALL, "cpu").step(dataclasses.replace(batch, actions=batch.actions[:, :2]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "cosine", "total_samples": 100, "sampling": {"epoch": 1.0}},
+        {"schedule": "plateau", "plateau_patience": 0, "sampling": {"recent": 0.3, "loss-weighted": 0.7}, "augment_shift": 1},
+        {"schedule": "schedule-free", "sampling": {"prioritised": 1.0}, "loss": {"changed": 1.0, "rollout": 0.5}},
+        {"schedule": "constant", "ema_decay": 0.0, "loss": {"hybrid": 1.0}, "action_blind": True},
+    ],
+)
+def test_a_resumed_training_is_the_whole_one(odd_spec: ModelSpec, changes: dict[str, Any]) -> None:
+    """2N steps are N steps, a state through JSON, and N steps: bit for bit, of everything the state holds."""
+    config = msgspec.convert({"batch_size": 4, "warmup_samples": 8, "precision": "fp32", **changes}, TrainConfig)
+    rng = np.random.default_rng(0)
+    frames = {c.name: rng.integers(0, 256, (40, c.height, c.width, 3), dtype=np.uint8) for c in odd_spec.cameras}
+    source = Arrays(frames, rng.uniform(0, 1, (40, 2)), np.repeat([0, 1], 20), odd_spec.context)
+    sides = source.windows(source.ids()[:6]), source.windows(source.ids()[-6:])
+
+    def trained(stops: bool) -> Learner:
+        learner = Learner(odd_spec, config, "cpu")
+        for step in range(8):
+            if stops and step == 4:
+                tensors, values = learner.state()
+                learner = Learner(odd_spec, msgspec.convert(json.loads(json.dumps(values["config"], sort_keys=True)), TrainConfig), "cpu")
+                learner.load_state(safetensors.torch.load(safetensors.torch.save(tensors)), json.loads(json.dumps(values)))
+            learner.step(learner.draw(source))
+            learner.judge(*sides)
+        return learner
+
+    one, other = trained(stops=True).state(), trained(stops=False).state()
+    assert json.dumps(one[1], sort_keys=True) == json.dumps(other[1], sort_keys=True)
+    assert set(one[0]) == set(other[0])
+    assert [name for name, tensor in one[0].items() if not torch.equal(tensor, other[0][name])] == []
+
+
+def test_importance_weights_count_and_samplers_are_told(odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]
+    config = TrainConfig(batch_size=4, precision="fp32", loss={"mse": 1.0}, sampling={"prioritised": 1.0})
+    batch = dataclasses.replace(random_batch(odd_spec), ids=np.arange(4))
+    plain = Learner(odd_spec, config, "cpu")
+    whole = plain.step(batch)["loss"]
+    assert plain.sample_losses.mean() == pytest.approx(whole, rel=1e-5)
+    np.testing.assert_array_equal(plain.sampler.memory.losses, plain.sample_losses)
+    halved = Learner(odd_spec, config, "cpu").step(dataclasses.replace(batch, weights=np.full(4, 0.5, np.float32)))
+    assert halved["loss"] == pytest.approx(whole / 2, rel=1e-5)
+    assert halved["mse"] == pytest.approx(whole / 2, rel=1e-5)
+
+
+def test_judging_uses_one_function_on_both_sides(odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]
+    learner = Learner(odd_spec, SMALL, "cpu")
+    batch = random_batch(odd_spec)
+    before = learner.weights_bytes()
+    told = learner.judge(batch, batch)
+    assert told["train_mse"] == told["held_out_mse"] == pytest.approx(learner.step(batch)["mse"], rel=1e-4)
+    assert before != learner.weights_bytes()
+    weights = [p.detach().clone() for p in learner.model.parameters()]
+    learner.error(batch)
+    assert all(torch.equal(p, kept) for p, kept in zip(learner.model.parameters(), weights, strict=True))
+
+
+def test_after_enough_updates_in_a_row_training_ends(odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]
+    learner = Learner(odd_spec, msgspec.structs.replace(SMALL, nan_patience=3), "cpu")
+    batch = random_batch(odd_spec)
+    bad = dataclasses.replace(batch, actions=np.full_like(batch.actions, np.inf))
+    for one in (bad, bad, batch, bad, bad):
+        learner.step(one)
+    with pytest.raises(TrainingFailed, match="3 updates in a row were not finite"):
+        learner.step(bad)
+
+
+def test_the_dearer_numbers(odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]
+    learner = Learner(odd_spec, SMALL, "cpu")
+    batch = random_batch(odd_spec)
+    for _ in range(3):
+        report = learner.step(batch, watch=True)
+    names = [name for name, _ in learner.model.named_parameters()]
+    assert all(f"grad/{name}" in report and f"update/{name}" in report for name in names)
+    assert math.sqrt(sum(report[f"grad/{name}"] ** 2 for name in names)) == pytest.approx(min(1.0, report["grad_norm"]), rel=1e-3)
+    assert 0 < report["update/embed.weight"] < 1
+    assert report["explained_variance"] < 1
+    assert report["update_p95"] > 0

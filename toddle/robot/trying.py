@@ -53,6 +53,7 @@ def try_actions(driver: str, sets: tuple[str, ...], out: Path | None, seed: int,
 
     The pictures before and after, and what differs, are kept as PNG files, all of them together in sheet.png.
     """
+    from nodes.robot.config import not_real
     from nodes.robot.drivers import make_driver
     from nodes.robot.interface import RobotError
 
@@ -61,7 +62,7 @@ def try_actions(driver: str, sets: tuple[str, ...], out: Path | None, seed: int,
         robot = make_driver(driver, dict(named_value(text) for text in sets), seed)
         try:
             actions = _actions(robot.action_space, robot.safe_action)
-            if not yes and driver != "toroidal_dot":
+            if not yes and not not_real(driver):
                 _ask(actions)
             trials = list(_try_all(robot, actions))
         finally:
@@ -69,7 +70,7 @@ def try_actions(driver: str, sets: tuple[str, ...], out: Path | None, seed: int,
             robot.close()
     except RobotError as error:
         raise BadInput(str(error)) from None
-    folder = out or Path(f"try-{driver.replace(':', '-')}")
+    folder = out or Path(f"try-{driver.replace(':', '-').replace('/', '-')}")
     _keep(folder, trials)
     _table(trials)
     click.echo(f"pictures in {folder}, all of them in {folder / 'sheet.png'}")

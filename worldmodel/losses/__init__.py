@@ -33,7 +33,7 @@ __all__ = ["TABLE", "Case", "Loss", "combined"]
 
 def combined(case: Case, weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
     """The weighted sum, each part (not weighted, no gradient), and the sum of each window [B]."""
-    losses = {name: TABLE[name](case) for name, weight in weights.items() if weight > 0}
+    losses = {name: loss(case) for name, loss in TABLE.items() if weights.get(name, 0) > 0}
     total = sum((weights[name] * loss.total for name, loss in losses.items()), case.prediction.new_zeros(()))
     samples = sum((weights[name] * loss.samples for name, loss in losses.items()), case.prediction.new_zeros(len(case.prediction)))
     return total, {name: loss.total.detach() for name, loss in losses.items()}, samples

@@ -14,15 +14,15 @@ from worldmodel.scores.probe import Array, FloatArray, IntArray
 from worldmodel.source import Source
 from worldmodel.spec import ActionSpace
 
-SIDE = 48  # pixels: every picture is averaged to so many a side
+SIDE = 32  # pixels: every picture is averaged to so many a side
 MOST_PAIRS = 2048
-STEPS, BATCH = 400, 64
+EPOCHS, LEAST_STEPS, BATCH = 10, 60, 64
 
 
 class ActionInference:
     """Taught once on true pairs of frames; pure afterwards. Discrete actions are classified, continuous ones regressed."""
 
-    def __init__(self, train: Source, ids: IntArray, space: ActionSpace, seed: int = 0, steps: int = STEPS) -> None:
+    def __init__(self, train: Source, ids: IntArray, space: ActionSpace, seed: int = 0) -> None:
         """From at most 2048 of these transitions. Raises ValueError when none is given."""
         ids = spread(ids, MOST_PAIRS)
         if not len(ids):
@@ -39,7 +39,7 @@ class ActionInference:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._net = _net(pairs[0].shape[1], space.encoded_size)
-            self._learn(torch.cat(pairs), self._targets(known), steps)
+            self._learn(torch.cat(pairs), self._targets(known), max(LEAST_STEPS, EPOCHS * len(known) // BATCH))
 
     def _targets(self, actions: FloatArray) -> Tensor:
         if self.space.discrete:
@@ -81,7 +81,7 @@ class ActionInference:
 
 def _net(channels: int, outputs: int) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(channels // 2 * 3, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(channels // 2 * 3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, outputs),
     )  # fmt: skip
 

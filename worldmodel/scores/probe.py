@@ -52,7 +52,8 @@ class Probe:
     frames {camera: uint8 [N, C, H, W, 3]} and past_actions float32 [N, C - 1, D] lead to each state;
     candidates float32 [A, D] are tried; next {camera: uint8 [N, A, H, W, 3]} is what would follow.
     position: float32 [N, A, 2], (x, y) in pixels of the object in the first camera, on a torus; or None.
-    colour: uint8 [3]; then `position` is where the marker of that colour lies, on a plane.
+    colour: uint8 [3]; then `position` is where the marker of that colour lies, on a plane. novel: [N], 1 where the state lies in
+    a region that was never shown.
     """
 
     frames: Images
@@ -61,6 +62,7 @@ class Probe:
     next: Images
     position: FloatArray | None = None
     colour: UInt8Array | None = None
+    novel: UInt8Array | None = None
 
     def __len__(self) -> int:
         return len(self.past_actions)
@@ -74,6 +76,7 @@ class Probe:
             next={name: array[rows] for name, array in self.next.items()},
             position=None if self.position is None else self.position[rows],
             colour=self.colour,
+            novel=None if self.novel is None else self.novel[rows],
         )
 
     def parts(self) -> Iterator["Probe"]:

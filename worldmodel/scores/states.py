@@ -1,5 +1,7 @@
 """A predictor against the truth of every action: all that can be said of a probe. See worldmodel/evaluate.py."""
 
+from typing import cast
+
 import numpy as np
 
 from worldmodel.scores.calibration import Spreads
@@ -43,7 +45,7 @@ def score_states(
     switch = _switch(tally, boot, probe)
     if switch is None:
         missing["switch"] = "no action before the tried one is known"
-    told: list[list[float]] = probe.candidates.tolist()
+    told = cast("list[list[float]]", probe.candidates.tolist())
     every = np.ones_like(tally["error"], bool)
     return StateReport(
         states=len(probe), groups=boot.groups, pixels=pixels_of(tally, boot), counterfactual=_counterfactual(tally, boot, seed),

@@ -68,7 +68,7 @@ def score_windows(
     return WindowReport(
         transitions=len(ids), groups=boot.groups, pixels=pixels_of(tally, boot),
         delta_psnr=decibels(tally["error"], tally["told another"]), switch=switch,
-        actions=[one for name, rows in _kinds(tally["action"], space) if (one := some_cases(name, tally, boot, rows[:, None]))],
+        actions=[one for name, rows in kinds(tally["action"], space) if (one := some_cases(name, tally, boot, rows[:, None]))],
         inference=None if inference is None else _inference(tally, boot, inference), matched=matched,
         original=divergence(shown, float(tally["moved"].mean())), calibration=calibration, missing=missing,
     )  # fmt: skip
@@ -149,7 +149,7 @@ def _small_step(last: Images, truth: Images) -> Array:
     return np.asarray(np.square(describe(dict(last)) - describe(truth)).mean(axis=1))
 
 
-def _kinds(actions: FloatArray, space: ActionSpace) -> list[tuple[str, Array]]:
+def kinds(actions: FloatArray, space: ActionSpace) -> list[tuple[str, Array]]:
     """Names of kinds of actions, and which cases are of each: the choices, or thirds of every number."""
     if space.discrete:
         chosen = space.encode(actions).argmax(axis=-1)
