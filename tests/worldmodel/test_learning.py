@@ -39,6 +39,8 @@ def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path, 
     early = train(2500)
     assert early.cf_accuracy is not None
     assert early.cf_accuracy >= 0.99
+    assert early.hit_at_3px is not None
+    assert early.hit_at_3px >= 0.9
     assert early.skill_action_blind is not None
     assert early.skill_action_blind >= 0.5
     if not further:
