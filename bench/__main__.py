@@ -6,7 +6,23 @@ from pathlib import Path
 
 import click
 
-from bench import arm, bus, codecs, exchange, jetbot, learning, memory, model_speed, overhead, read, recorder, replay, training, write
+from bench import (
+    arm,
+    bus,
+    codecs,
+    exchange,
+    jetbot,
+    learning,
+    memory,
+    model_speed,
+    overhead,
+    read,
+    recorder,
+    replay,
+    training,
+    worldmodel,
+    write,
+)
 
 RESULTS = Path(__file__).parent / "results"
 WRITE_PARTS = ("loads", "writers", "kills")
@@ -143,9 +159,23 @@ def model_speed_command(quick: bool) -> None:
     sys.exit(0 if model_speed.bench(click.echo, RESULTS, quick) else 1)
 
 
+@cli.command("worldmodel")
+@click.option("--parts", default=",".join(worldmodel.PARTS), show_default=True, help="Which, separated by commas.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of each model.")
+@click.option("--again", is_flag=True, help="Measure anew what was measured before.")
+def worldmodel_command(parts: str, seeds: int, again: bool) -> None:
+    """Models trained alone for a set time, on simulated worlds and recordings, beside the original and the baselines."""
+    names = [part.strip() for part in parts.split(",")]
+    unknown = [part for part in names if part not in worldmodel.PARTS]
+    if unknown:
+        raise click.BadParameter(f"unknown part {unknown[0]!r}; there are {', '.join(worldmodel.PARTS)}")
+    sys.exit(0 if worldmodel.bench(click.echo, RESULTS, names, seeds, again) else 1)
+
+
 COMMANDS = (
     bus_command, recorder_command, write_command, memory_command, read_command, replay_command, overhead_command,
     arm_command, jetbot_command, exchange_command, codecs_command, model_speed_command, training_command, learning_command,
+    worldmodel_command,
 )  # fmt: skip
 
 if __name__ == "__main__":

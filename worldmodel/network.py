@@ -8,11 +8,7 @@ Positions are rotary in two dimensions and count patches inside a frame; all fra
 embedding tells the frames apart. "The same place one frame earlier" is then the same rotation everywhere,
 which the dot world learns from a tenth of the samples that absolute positions need.
 
-The head starts at zero. With the delta target the answer is
-    (1 - erase) * last + (1 + show) * paint
-with one `erase` and one `show` per patch and one `paint` per pixel. An untrained model copies the last
-frame exactly; removing an object needs one number, not its outline; and one number, not the agreement
-of all pixels, keeps a patch clean where nothing new appears.
+The head starts at zero: an untrained model copies the last frame. What its numbers mean is in answers.py.
 
 The spec can ask for other ways; docs/models.md says what each is.
 """
@@ -22,6 +18,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from worldmodel.answers import Answer
 from worldmodel.bars import Bars
 from worldmodel.blocks import Block
 from worldmodel.ensemble import Members
@@ -57,13 +54,13 @@ class WorldModel(Model):
             Block(decoder_width, decoder_heads, spec.mlp_ratio, memory, condition) for _ in range(spec.decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(decoder_width)
-        size = pixels + (2 if spec.target == "delta" else 0)
-        self.head = nn.Linear(decoder_width, size)
+        self.answer = Answer(spec.target, self.patches)
+        self.head = nn.Linear(decoder_width, self.answer.size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         widens = decoder_width != width and spec.action_input != "adaln"
         self.tell = nn.Linear(width, decoder_width) if widens else nn.Identity()
-        self.members = Members(decoder_width, size, spec.ensemble) if spec.ensemble > 1 else None
+        self.members = Members(decoder_width, self.answer.size, spec.ensemble) if spec.ensemble > 1 else None
         self.inverse_head = Inverse(spec, self.patches) if spec.inverse else None
         self._place()
 
@@ -126,14 +123,11 @@ class WorldModel(Model):
         x = self.own_places.add(x)
         x = self._read(x, memory, condition, options) if queries else self._read_all(x, memory, condition, options)
         features = self.decoder_norm(x[:, :tokens])
-        answer: Tensor = self.head(features)[:, None]
+        said: Tensor = self.head(features)[:, None]
         if self.members is not None:
-            answer = answer + self.members(features)
-        answer = answer.float().reshape(-1, options, *answer.shape[1:])
-        if self.spec.target == "full":
-            return answer
-        paint, erase, show = torch.split(answer, [self.patches.pixels, 1, 1], dim=-1)
-        return torch.addcmul((1.0 - erase) * last[:, None, None], 1.0 + show, paint)
+            said = said + self.members(features)
+        answer: Tensor = self.answer(said.float().reshape(-1, options, *said.shape[1:]), last)
+        return answer
 
     def _tell(self, x: Tensor, action: Tensor) -> tuple[Tensor, Tensor | None]:
         """Queries [B, N, width] and encoded actions [B, A, E] -> tokens that know the action [B * A, L, width], and a condition."""

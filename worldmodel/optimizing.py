@@ -1,7 +1,7 @@
 """The optimizer, made in one place, and its state as tensors and plain values."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,25 +11,68 @@ from worldmodel.trainconfig import TrainConfig
 
 Named = list[tuple[str, nn.Parameter]]
 PLAIN = (int, float, bool)
+LEAST = 64
+"""Shorter side of a matrix that Muon takes: a narrower one, such as that of a few actions, has no directions to balance."""
 
 
-def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW, or its schedule-free form. Vectors do not decay: pulling biases and norms to zero buys nothing."""
+class Optimizer(Protocol):
+    """What training asks of an optimizer: torch's own, or two as one."""
+
+    param_groups: list[dict[str, Any]]
+    state: Any
+
+    def step(self) -> object: ...
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+
+
+class MuonAndAdamW:
+    """Muon for the matrices, AdamW for all else; their groups and their state are looked at as those of one.
+
+    Muon (K. Jordan 2024; torch.optim.Muon) makes the momentum of a matrix orthogonal, so that all its directions are learned at
+    one pace; its updates are scaled to the size of AdamW's (arXiv 2502.16982), so that both take the same rate.
+    """
+
+    def __init__(self, matrices: list[nn.Parameter], others: list[dict[str, Any]], config: TrainConfig) -> None:
+        lr = peak(config)
+        muon = torch.optim.Muon(matrices, lr=lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+        adamw = torch.optim.AdamW(others, lr=lr, betas=config.betas, fused=True)
+        adamw.state = muon.state  # each looks only for its own parameters
+        self._both = (muon, adamw)
+        self.param_groups = muon.param_groups + adamw.param_groups
+        self.state = muon.state
+
+    def step(self) -> None:
+        for one in self._both:
+            one.step()  # type: ignore[no-untyped-call]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for one in self._both:
+            one.zero_grad(set_to_none)
+
+
+def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimizer that is asked for. Vectors do not decay: pulling biases and norms to zero buys nothing."""
     every = list(parameters)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in every if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in every if p.ndim < 2], "weight_decay": 0.0},
     ]
-    if config.schedule != "schedule-free":
+    if config.schedule == "schedule-free":
+        from schedulefree import AdamWScheduleFree
+
+        free = AdamWScheduleFree(groups, lr=peak(config), betas=config.betas)
+        free.train()
+        return cast(Optimizer, free)
+    balanced = [p for p in every if p.ndim == 2 and min(p.shape) >= LEAST and p.requires_grad]
+    if config.optimizer == "adamw" or not balanced:
         return torch.optim.AdamW(groups, lr=peak(config), betas=config.betas, fused=True)
-    from schedulefree import AdamWScheduleFree
-
-    optimizer: torch.optim.Optimizer = AdamWScheduleFree(groups, lr=peak(config), betas=config.betas)
-    optimizer.train()  # type: ignore[attr-defined]
-    return optimizer
+    taken = set(balanced)
+    others = [{**group, "params": [p for p in group["params"] if p not in taken]} for group in groups]
+    return MuonAndAdamW(balanced, [group for group in others if group["params"]], config)
 
 
-def averaged(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+def averaged(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     """Of a schedule-free optimizer the averaged weights x: it trains at y = (1 - beta) z + beta x. New tensors."""
     beta = optimizer.param_groups[0]["betas"][0]
     found = []
@@ -40,7 +83,7 @@ def averaged(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter
     return found
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def optimizer_state(optimizer: Optimizer, named: Named) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Tensors by `optimizer.<key>.<parameter>`, and what each group counts."""
     tensors = {
         f"optimizer.{key}.{name}": value.detach().cpu().clone()
@@ -52,7 +95,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, named: Named) -> tuple[dic
 
 
 def load_optimizer(
-    optimizer: torch.optim.Optimizer, named: Named, tensors: dict[str, Tensor], groups: list[dict[str, Any]], device: torch.device
+    optimizer: Optimizer, named: Named, tensors: dict[str, Tensor], groups: list[dict[str, Any]], device: torch.device
 ) -> None:
     """Take out of `tensors` what is this optimizer's."""
     for name, parameter in named:

@@ -15,6 +15,7 @@ _ORIGINAL = {
     "decoder": "full",
 }
 _ORIGINAL_TRAIN = {
+    "optimizer": "adamw",
     "weight_decay": 0.01,
     "betas": (0.9, 0.999),
     "grad_clip": 0.0,
@@ -24,8 +25,8 @@ _ORIGINAL_TRAIN = {
 }
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "small": {"spec": {"width": 192, "encoder_depth": 2, "decoder_depth": 2, "heads": 4}, "train": {}},
-    "large": {"spec": {"width": 256, "encoder_depth": 5, "decoder_depth": 5, "heads": 8}, "train": {}},
+    "small": {"spec": {"target": "flow", "width": 192, "encoder_depth": 2, "decoder_depth": 2, "heads": 4}, "train": {}},
+    "large": {"spec": {"target": "flow", "width": 256, "encoder_depth": 5, "decoder_depth": 5, "heads": 8}, "train": {}},
     "original-2025-10": {
         "spec": {
             **_ORIGINAL,

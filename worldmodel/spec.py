@@ -119,7 +119,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
 
     `context` counts the frames seen; `patch` is the side of a square patch in pixels; frames are
     padded to a multiple of it inside the network. `target`: "delta" adds the last frame to what the
-    network says, so that an untrained model copies; "full" predicts the picture itself.
+    network says, "flow" moves it first, and an untrained model copies; "full" predicts the picture itself.
     `decoder_width` and `decoder_heads`: 0 is as the encoder. `separator`: width in pixels of the bars of the originals.
     `ensemble`: heads that answer each for itself. `inverse`: whether there is a head that tells the action from two frames.
     """
@@ -133,7 +133,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     decoder_depth: int = 2
     heads: int = 4
     mlp_ratio: int = 4
-    target: Literal["delta", "full"] = "delta"
+    target: Literal["delta", "full", "flow"] = "delta"
     # What came later is left out of the JSON while it has its default: a spec keeps the hash it always had.
     family: Literal["toddle", "encoder-decoder", "decoder-only"] = "toddle"
     positions: Literal["relative", "absolute", "original"] = "relative"

@@ -40,13 +40,13 @@ def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path, 
     assert early.cf_accuracy is not None
     assert early.cf_accuracy >= 0.99
     assert early.hit_at_3px is not None
-    assert early.hit_at_3px >= 0.98
+    assert early.hit_at_3px >= 0.9
     assert early.skill_action_blind is not None
-    assert early.skill_action_blind > 0
+    assert early.skill_action_blind >= 0.5
     if not further:
         return
     late = train(4000)
+    assert late.hit_at_3px is not None
+    assert late.hit_at_3px >= 0.98
     assert late.skill_copy_last is not None
-    assert late.skill_copy_last >= 0.75
-    assert late.skill_action_blind is not None
-    assert late.skill_action_blind >= 0.5
+    assert late.skill_copy_last >= 0.85

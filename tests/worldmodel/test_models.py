@@ -49,7 +49,7 @@ OPTIONS = [
 @pytest.mark.parametrize("index", range(len(OPTIONS)))
 def test_every_way_of_the_own_family_answers_each_action_for_itself(index: int) -> None:
     more: dict[str, Any] = {
-        "target": ("delta", "full")[index % 2], "decoder_width": (0, 16)[index // 2 % 2], "ensemble": 1 + 2 * (index % 3 == 0),
+        "target": ("delta", "full", "flow")[index % 3], "decoder_width": (0, 16)[index // 2 % 2], "ensemble": 1 + 2 * (index % 3 == 0),
         "context": 2 if index // 2 % 3 == 1 else 1 + index % 3,  # adaLN without past actions leaves the encoder unconditioned
     }  # fmt: skip
     model = untrained(model_spec((ONE, ODD)[index % 2], (SWITCH, CAR)[index // 2 % 2], **{**TINY, **OPTIONS[index], **more}))
