@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from nodes.trainer.feeder import Feeder
 from nodes.trainer.journal import Journal
-from nodes.trainer.sessions import Feeder, Recorded
+from nodes.trainer.recorded import Recorded
 from nodes.trainer.watching import Watch, prediction_pictures
 from worldmodel import checkpoint
 from worldmodel.batch import Batch

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from nodes.trainer.learned import Learned
+from nodes.trainer.learned import Learned, spans
 from nodes.trainer.offline import OPEN_END, End
-from nodes.trainer.sessions import Recorded, divided, held_out_of
+from nodes.trainer.recorded import Recorded
+from nodes.trainer.sessions import divided, held_out_of
 from nodes.trainer.sinks import Wandb
 from nodes.trainer.starting import start_config
 from nodes.worlds import model_actions, model_cameras
@@ -69,7 +70,7 @@ class Made(msgspec.Struct, frozen=True):
 
     @property
     def spans(self) -> Learned:
-        return Learned(self.learned.spans(), self.held_out.spans())
+        return Learned(spans(self.learned), spans(self.held_out))
 
 
 def prepare(order: Order, readers: Sequence[SessionReader], start: Checkpoint | None) -> Made:
@@ -137,7 +138,7 @@ def _made(order: Order, readers: Sequence[SessionReader], learner: Learner, end:
     names = [reader.path.name for reader in readers]
     spec, config = learner.spec, learner.config
     held = held_out_of(order.held_out, names)
-    learned, held_out = divided(readers, [camera.name for camera in spec.cameras], spec.context, config.horizon, held)
+    learned, held_out = divided(readers, [camera.name for camera in spec.cameras], spec.context, held)
     if not len(learned.ids(config.horizon)):
         raise TrainingRefused(f"there is nothing to learn from in {', '.join(names)}: no transitions but what is held out")
     if not len(held_out) and config.stop_on_divergence:
