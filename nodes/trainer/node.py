@@ -284,10 +284,11 @@ class TrainerNode(Node):
     def _start(self) -> Any:
         """The checkpoint to go on from: this run's own after a restart, else the one asked for."""
         from worldmodel import checkpoint
+        from worldmodel.finding import find_checkpoint
 
         found = checkpoint.latest(self.checkpoints)
         if found is None and self.config.resume:
-            found = checkpoint.latest(self.config.resume) or Path(self.config.resume)
+            found = find_checkpoint(self.config.resume, [self.run_dir.parent, Path()])
         return None if found is None else checkpoint.load(found)
 
     def _checkpoint(self) -> None:

@@ -4,6 +4,8 @@ made = prepare(order, readers, start)          # or resumed(order, readers, foun
 print(made.said)
 """
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from nodes.trainer.sessions import divided, held_out_of
 from nodes.trainer.sinks import Wandb
 from nodes.trainer.starting import start_config
 from nodes.worlds import model_actions, model_cameras
+from protocol.files import write_whole
 from protocol.messages import Robot
 from storage.reader import SessionReader
 from worldmodel.checkpoint import Checkpoint, SpecMismatch
@@ -186,10 +189,13 @@ def _other_end(config: TrainConfig, samples: int, total: int) -> TrainConfig:
     return taken_over(after, samples, rate(config, samples))
 
 
-def save_order(folder: Path, order: Order, versions: dict[str, str], started: str) -> None:
-    """The run's `run.json`."""
-    facts = {"run": order.name, "kind": "train", "started": started, "versions": versions, "order": msgspec.to_builtins(order)}
-    (folder / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1))
+def save_order(folder: Path, order: Order, versions: dict[str, str]) -> None:
+    """The run's `run.json`; `pid` says whose run it is while that process lives."""
+    facts = {
+        "run": order.name, "kind": "train", "pid": os.getpid(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions,
+        "order": msgspec.to_builtins(order),
+    }  # fmt: skip
+    write_whole(folder / "run.json", msgspec.json.format(msgspec.json.encode(facts), indent=1))
 
 
 def order_of(folder: Path) -> Order:
