@@ -66,16 +66,22 @@ def make(folder: Path, name: str, *, resume: bool = False, overwrite: bool = Fal
     return path.resolve()
 
 
+class _Owner(msgspec.Struct):
+    pid: int
+
+
 def still_running(path: Path) -> int | None:
-    """The launcher's process, while it is the one that wrote the run's table."""
+    """The launcher's process, while it is the one that wrote the run's table; of a training without a graph, that one's."""
+    table = path / "graph.json"
     try:
-        table = msgspec.json.decode((path / "graph.json").read_bytes(), type=Table)
-        written = (path / "graph.json").stat().st_mtime
-        born = psutil.Process(table.pid).create_time()
+        written_by = table if table.is_file() else path / MARKER
+        pid = msgspec.json.decode(written_by.read_bytes(), type=_Owner).pid
+        written = written_by.stat().st_mtime
+        born = psutil.Process(pid).create_time()
     except (OSError, msgspec.MsgspecError, psutil.Error, ValueError, RecursionError):  # a process number may be nonsense, too
         return None
     done = (path / "summary.json").exists()
-    return table.pid if born <= written + 1 and not done and table.pid != os.getpid() else None
+    return pid if born <= written + 1 and not done and pid != os.getpid() else None
 
 
 def versions() -> dict[str, str]:

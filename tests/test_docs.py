@@ -125,6 +125,8 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         words += SHORT
     if words[1] == "topic" and words[2] != "list":
         words += ["--count", "2"]
+    if words[1] == "train" and "--seconds" in words:
+        words[words.index("--seconds") + 1] = SHORT[1]
     if "--time-limit" in words:
         words[words.index("--time-limit") + 1] = "6" if command == PREPARE else SHORT[1]
     return subprocess.run(argv(words), cwd=folder, env=env(folder), capture_output=True, text=True, timeout=120, check=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toddle.attach import runs_option
-from toddle.checkpoints.find import checkpoint_argument, find_checkpoint, run_of
+from toddle.checkpoints.find import checkpoint_argument, find_checkpoint
 from toddle.sessions.common import complete_session, echo_json, json_option
 from toddle.sessions.pictures import png_file
 
@@ -80,12 +80,12 @@ def attention(what: str, session: str | None, runs: str | None, root: str | None
 
 def _own_session(path: Path, metadata: dict[str, Any]) -> str:
     """The session that the checkpoint's run recorded, or one that it learned from."""
-    run = run_of(path)
-    recorded = [file.read_text() for file in sorted(run.glob("session-*"))] if run else []
-    names = [*recorded, *metadata.get("sessions", [])]
-    if not names:
+    from worldmodel.finding import session_of
+
+    name = session_of(path) or next(iter(metadata.get("sessions", [])), None)
+    if name is None:
         raise ValueError(f"{path.name} names no session of its own: name one, `toddle sessions list` shows them")
-    return str(names[0])
+    return str(name)
 
 
 def _windows(reader: Any, spec: "ModelSpec") -> "Windows":

@@ -1,7 +1,7 @@
 """`toddle evaluate`: how good is what was learned?
 
 toddle evaluate demo                     the newest checkpoint of a run, on the session it recorded
-toddle evaluate runs/demo/checkpoints/000007-samples-12000 track
+toddle evaluate demo/best track          its best one, on another session
 """
 
 import sys
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toddle.attach import complete_run
+from toddle.checkpoints.find import checkpoint_argument, find_checkpoint
 from toddle.sessions.common import complete_session
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ QUIET_S = 2.0
 
 
 @click.command()
-@click.argument("what", metavar="RUN|CHECKPOINT", shell_complete=complete_run)
+@checkpoint_argument("what")
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...", shell_complete=complete_session)
 @click.option("--runs", type=click.Path(file_okay=False), is_eager=True, help="Where runs live; default: $TODDLE_RUNS or runs.")
 @click.option("--root", metavar="FOLDER", is_eager=True, help="Folder of sessions [TODDLE_SESSIONS or ./sessions].")
-@click.option("--twin", metavar="RUN|CHECKPOINT", help="The same model trained with action_blind: true, as one more baseline.")
+@click.option("--twin", metavar="CHECKPOINT", help="The same model trained blind to actions: one more baseline.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--windows", default=512, show_default=True, type=click.IntRange(1), help="At most so many transitions of each group.")
 @click.option("--rollouts", default=32, show_default=True, type=click.IntRange(0), help="At most so many rollouts of each group.")
@@ -51,7 +51,7 @@ def evaluate(  # noqa: PLR0913
     as_json: str | None,
     pictures: Path | None,
 ) -> None:
-    """Score a run's newest checkpoint, or one checkpoint, on recorded sessions.
+    """Score a CHECKPOINT (or a RUN's newest) on recorded sessions.
 
     Against the simulator's truth where the session brings a probe, and on what really came next; always
     beside the baselines: copying the last frame, going on as before, the mean frame, the nearest neighbour,
@@ -102,10 +102,12 @@ def _score(
     from storage.paths import find_session, sessions_root
     from storage.views import open_session
     from worldmodel import checkpoint
+    from worldmodel.finding import run_of, session_of
 
-    path, own = find_checkpoint(what, runs)
-    told = learned.read(path.parent.parent)  # of a run without a recorder
-    other = None if twin is None else checkpoint.load(find_checkpoint(twin, runs)[0])
+    path = find_checkpoint(what, runs)
+    own, run = session_of(path), run_of(path)
+    told = learned.read(run) if run else None  # of a run without a recorder
+    other = None if twin is None else checkpoint.load(find_checkpoint(twin, runs))
     names = list(sessions) or ([own] if own else sorted(told.learned | told.held_out) if told else [])
     if not names:
         raise EvaluationError(f"{what} names no session of its own: name one, `toddle sessions list` shows them")
@@ -154,31 +156,3 @@ class _Progress:
     def clear(self) -> None:
         if self._shown:
             click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def find_checkpoint(what: str, runs: str | None) -> tuple[Path, str | None]:
-    """The checkpoint that `what` means, and the session its run recorded; CheckpointError when there is none."""
-    from launch.rundir import root
-    from worldmodel.checkpoint import CheckpointError, latest
-
-    for folder in (root(runs) / what, Path(what)):
-        if (folder / "run.json").is_file():
-            found = latest(folder / "checkpoints")
-            if found is None:
-                raise CheckpointError(f"run {folder.name} has no checkpoint: its trainer kept none, or it had no trainer")
-            return found, _own_session(folder)
-        if (folder / "checkpoint.json").is_file():
-            return folder, _own_session(folder.parent.parent)
-    known = _known_runs(root(runs))
-    raise CheckpointError(f"{what!r} is no run in {root(runs)} and no checkpoint folder; runs there: {known}")
-
-
-def _own_session(folder: Path) -> str | None:
-    """What the recorder of this run wrote down, if it had one."""
-    names = [file.read_text() for file in sorted(folder.glob("session-*"))]
-    return names[0] if names else None
-
-
-def _known_runs(folder: Path) -> str:
-    names = sorted(path.parent.name for path in folder.glob("*/run.json")) if folder.is_dir() else []
-    return ", ".join(names[-8:]) or "none"

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from toddle.attach import complete_run
+from toddle.checkpoints.find import complete_checkpoint
 from toddle.sessions.common import complete_session
 
 BAD_INPUT = 2
@@ -23,7 +24,13 @@ BAD_INPUT = 2
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Train for so long.")
 @click.option("--samples", type=click.IntRange(1), help="Train on so many samples more.")
 @click.option("--total-samples", type=click.IntRange(1), help="Train until there are so many, those of the checkpoint included.")
-@click.option("--from", "start", metavar="RUN|CHECKPOINT", help="Begin with these weights, in a new run.", shell_complete=complete_run)
+@click.option(
+    "--from",
+    "start",
+    metavar="CHECKPOINT",
+    help="Begin with these weights, or a RUN's newest, in a new run.",
+    shell_complete=complete_checkpoint,
+)
 @click.option("--grow", is_flag=True, help="With --from: the model may have more blocks than the checkpoint.")
 @click.option("--partial", is_flag=True, help="With --from: take the weights that fit, the rest is new.")
 @click.option("--resume", metavar="RUN", help="Go on with a run exactly where it left off.", shell_complete=complete_run)

@@ -17,6 +17,7 @@ from nodes.trainer.training import Made, Order, TrainingRefused, order_of, prepa
 from storage.paths import find_session, sessions_root
 from storage.reader import SessionReader
 from storage.views import open_session
+from toddle.checkpoints.find import find_checkpoint
 from worldmodel import checkpoint
 
 LINE_S = 10.0
@@ -33,18 +34,20 @@ def run(order: Order, runs: str | None, root: str | None) -> int:
         if found is None:
             raise TrainingRefused(f"run {folder.name} has no checkpoint yet: begin it anew")
         made = resumed(before, _readers(before, root), checkpoint.load(found), order)
+        folder = rundir.make(folder.parent, folder.name, resume=True)
+        save_order(folder, before, rundir.versions())
         order = msgspec.structs.replace(before, tensorboard=order.tensorboard, wandb=order.wandb, every_s=order.every_s)
     else:
         if not order.sessions:
             raise TrainingRefused("name the sessions to learn from; `toddle sessions list` shows them")
         readers = _readers(order, root)
-        start = None if order.start is None else checkpoint.load(_find(order.start, runs))
+        start = None if order.start is None else checkpoint.load(find_checkpoint(order.start, runs))
         place = rundir.root(runs)
         name = order.name or rundir.default_name(Path("train"), place)
         order = msgspec.structs.replace(order, name=name)
         made = prepare(order, readers, start)
         folder = rundir.make(place, name)
-        save_order(folder, order, rundir.versions(), time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        save_order(folder, order, rundir.versions())
         learned.write(folder, made.spans)
     return _train(order, made, folder)
 
@@ -80,12 +83,6 @@ def _last_words(outcome: Outcome, folder: Path) -> str:
 
 def _readers(order: Order, root: str | None) -> list[SessionReader]:
     return [open_session(find_session(sessions_root(root), name)) for name in order.sessions]
-
-
-def _find(what: str, runs: str | None) -> Path:
-    from toddle.evaluate import find_checkpoint
-
-    return find_checkpoint(what, runs)[0]
 
 
 def _resumed_folder(what: str, runs: str | None) -> Path:

@@ -298,7 +298,7 @@ class Learner:
         Another optimizer begins anew, with the averaged weights; another rate or schedule without what the plateau rule took off.
         """
         left, before = dict(tensors), values["config"]
-        same = (before.get("schedule") == "schedule-free") == (self.config.schedule == "schedule-free")
+        same = optimizing.kind(before) == optimizing.kind(msgspec.to_builtins(self.config))
         with torch.no_grad():
             for (name, parameter), average in zip(self._named, self._ema, strict=True):
                 averaged, trained = (_take(left, f"{prefix}.{name}", parameter.shape) for prefix in ("ema", "model"))

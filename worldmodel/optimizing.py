@@ -72,6 +72,11 @@ def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> O
     return MuonAndAdamW(balanced, [group for group in others if group["params"]], config)
 
 
+def kind(config: dict[str, Any]) -> str:
+    """Which optimizer a configuration asks for; an old one, which does not say, for AdamW."""
+    return "schedule-free" if config.get("schedule") == "schedule-free" else str(config.get("optimizer", "adamw"))
+
+
 def averaged(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     """Of a schedule-free optimizer the averaged weights x: it trains at y = (1 - beta) z + beta x. New tensors."""
     beta = optimizer.param_groups[0]["betas"][0]

@@ -13,7 +13,7 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     as fast as it can). Of a robot in lockstep the ratio is kept exactly: what a frame allows is trained before the next
     one is taken, so that a replay, with the same seed and threads, ends in the same weights as the live run. The newest
     `checkpoint_keep` checkpoints stay, and beside them the `checkpoint_best` by their held-out score. `resume` is a
-    checkpoint or a folder of checkpoints to go on from. `nice`, up to 19: how far it gives way to other processes.
+    checkpoint to go on from: RUN, RUN/best, RUN/7 or a folder. `nice`, up to 19: how far it gives way to other processes.
     With `gate` above 0 the robot, in lockstep, acts on a frame only when the loss of what led to it is below that, or after
     `gate_steps` steps; the predictor needs the same setting. `tensorboard` and `wandb` have the log beside train.jsonl.
     """

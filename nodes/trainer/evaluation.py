@@ -13,7 +13,7 @@ import numpy as np
 
 from nodes.trainer.core import cut_probe
 from nodes.trainer.history import Group, History, steps_of, whole
-from nodes.trainer.transitions import Transitions
+from nodes.trainer.recorded import Recorded
 from nodes.worlds import model_actions, model_cameras
 from storage.reader import SessionReader
 from worldmodel.checkpoint import Checkpoint
@@ -50,6 +50,8 @@ AT_ONCE = 32
 LEAST_TO_FIT = 8  # states
 FOUND_ITSELF = "these transitions are among those that are searched"
 
+IN_PART: Group = "episodes learned from in part"
+
 Say = Callable[[str], None]
 
 
@@ -82,7 +84,7 @@ class Sample:
     row: Row
     predictor: FramePredictor
     probe: Probe | None = None
-    source: Transitions | None = None
+    source: Recorded | None = None
     ids: IntArray | None = None
     long_ids: IntArray | None = None
     horizon: int = 0
@@ -120,7 +122,9 @@ class Evaluation:
         self.predictor = FramePredictor(checkpoint.spec, checkpoint.weights(), settings.device)
         for reader in readers:
             _check_fits(self.spec, reader)
-        self.sources = [Transitions(reader, self.spec) for reader in readers]
+        cameras = [camera.name for camera in self.spec.cameras]
+        self.sources = [Recorded.whole([reader], cameras, self.spec.context) for reader in readers]
+        self.groups = [self._groups(source) for source in self.sources]
         self.twin = None if twin is None else self._twin(twin)
 
     def _twin(self, twin: Checkpoint) -> FramePredictor:
@@ -145,41 +149,52 @@ class Evaluation:
             if self.spec.ensemble > 1:
                 seen = window_spreads(self.predictor, source, spread(ids, SEEN_FRAMES)).std
         uncertainty = Uncertainty(self.predictor, None, seen) if self.spec.ensemble > 1 else None
-        for source in self.sources:
-            probe = source.reader.probe()
+        for source, groups in zip(self.sources, self.groups, strict=True):
+            probe = source.readers[0].probe()
             cut = None if probe is None else cut_probe(probe.arrays, self.spec.context)
             if cut is not None:
                 for sample in self._probe_rows(source, cut, baselines, uncertainty):
                     yield self._show(sample)
             marker = marker_of(cut) if cut is not None and cut.position is not None else None
-            for group, episodes in sorted(self._groups(source).items()):
-                sample = self._episodes_row(source, group, episodes, baselines, inference, uncertainty, marker)
-                if sample is not None:
-                    yield self._show(sample)
+            for group, part in sorted(groups.items()):
+                yield self._show(self._episodes_row(part, group, baselines, inference, uncertainty, marker))
 
     def _show(self, sample: Sample) -> Row:
         if self.settings.show is not None:
             self.settings.show(sample)
         return sample.row
 
-    def _groups(self, source: Transitions) -> dict[Group, set[int]]:
-        session, groups = whole(source.reader.path), {}  # type: ignore[var-annotated]
-        for row in source.reader.episodes():
-            groups.setdefault(self.history.group((session, row.episode), steps_of(row)), set()).add(row.episode)
-        return groups
+    def _groups(self, source: Recorded) -> dict[Group, Recorded]:
+        """The transitions of a session, by what the run has seen of them."""
+        reader, ids = source.readers[0], source.ids()
+        session, episode = whole(reader.path), source.episode(ids)
+        found: dict[Group, list[IntArray]] = {}
+        for row in reader.episodes():
+            origin, mine = (session, row.episode), ids[episode == row.episode]
+            group = self.history.group(origin, steps_of(row))
+            if group == IN_PART:
+                for part, inside in self.history.parts(origin, source.step(mine)).items():
+                    found.setdefault(part, []).append(mine[inside])
+            else:
+                found.setdefault(group, []).append(mine)
+        joined = {group: np.sort(np.concatenate(parts)) for group, parts in found.items()}
+        return {group: source.part(chosen) for group, chosen in joined.items() if len(chosen)}
 
-    def _learned_from(self) -> tuple[Transitions, IntArray] | None:
+    def _learned_from(self) -> tuple[Recorded, IntArray] | None:
         """Every transition of these sessions that was learned from: a neighbour may be in any of them."""
-        episodes = {n: self._groups(source).get("episodes learned from", set()) for n, source in enumerate(self.sources)}
-        holders = [n for n, some in episodes.items() if len(self.sources[n].of(some))]
-        if not holders:
+        both = zip(self.sources, self.groups, strict=True)
+        found = [(source, part) for source, groups in both if (part := groups.get("episodes learned from")) is not None]
+        if not found:
             return None
-        first, *more = (self.sources[n] for n in holders)
-        joined = Transitions(first.reader, self.spec, *(source.reader for source in more)) if more else first
-        learned = [(joined.session == place) & np.isin(joined.episode, list(episodes[n])) for place, n in enumerate(holders)]
-        return joined, np.flatnonzero(np.any(learned, axis=0))
+        joined = found[0][1]
+        if len(found) > 1:
+            readers = [source.readers[0] for source, _ in found]
+            starts = np.cumsum([0, *(len(source) for source, _ in found[:-1])])
+            chosen = [start + part.ids() for start, (_, part) in zip(starts, found, strict=True)]
+            joined = Recorded.whole(readers, [camera.name for camera in self.spec.cameras], self.spec.context).part(np.concatenate(chosen))
+        return joined, joined.ids()
 
-    def _probe_rows(self, source: Transitions, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
+    def _probe_rows(self, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Iterator[Sample]:
         """The states of regions that were shown, and those that never were; calibration of these is fitted on the former."""
         if probe.novel is None or not probe.novel.any() or probe.novel.all():
             yield self._probe_row("probe", source, probe, baselines, uncertainty)
@@ -191,8 +206,8 @@ class Evaluation:
             uncertainty = Uncertainty(self.predictor, fit(said), said.std)
         yield self._probe_row("probe, novel region", source, novel, baselines, uncertainty)
 
-    def _probe_row(self, on: str, source: Transitions, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Sample:
-        name = source.reader.path.name
+    def _probe_row(self, on: str, source: Recorded, probe: Probe, baselines: Baselines, uncertainty: Uncertainty | None) -> Sample:
+        name = source.readers[0].path.name
         self.settings.say(f"{name}: scores {len(probe)} states of the {on}")
         report = score_states(self.predictor, probe, baselines, seed=self.settings.seed, uncertainty=uncertainty)
         hit = None if report.place is None else value(report.place.hit)
@@ -203,29 +218,26 @@ class Evaluation:
 
     def _episodes_row(
         self,
-        source: Transitions,
+        source: Recorded,
         group: Group,
-        episodes: set[int],
         baselines: Baselines,
         inference: ActionInference | None,
         uncertainty: Uncertainty | None,
         marker: Marker | None,
-    ) -> Sample | None:
-        ids = source.of(episodes)
-        if not len(ids):
-            return None
-        name, settings = source.reader.path.name, self.settings
-        seen = group in ("episodes learned from", "episodes learned from in part")
+    ) -> Sample:
+        ids = source.ids()
+        name, settings = source.readers[0].path.name, self.settings
+        seen = group in ("episodes learned from", IN_PART)
         picked = spread(ids, settings.windows)
         settings.say(f"{name}, {group}: scores {len(picked)} of {len(ids)} transitions")
         fair = replace(baselines, nearest=None) if seen else baselines
         report = score_windows(
-            self.predictor, source, picked, self.spec.actions, fair, groups_of(source.episode[picked], source.second[picked]),
+            self.predictor, source, picked, self.spec.actions, fair, _blocks(source, picked),
             settings.seed, inference, uncertainty,
         )  # fmt: skip
         if seen and baselines.nearest is not None:
             report.missing[NEAREST] = FOUND_ITSELF
-        rollouts, long_ids, horizon, missing = self._rollouts(source, group, episodes, marker)
+        rollouts, long_ids, horizon, missing = self._rollouts(source, group, marker)
         row = Row(
             name, group, seen, len(picked), _scores(report.pixels, None, None), windows=report, rollouts=rollouts,
             losses=self._losses(source, group, ids), missing=missing,
@@ -233,33 +245,40 @@ class Evaluation:
         return Sample(row, self.predictor, source=source, ids=picked, long_ids=long_ids, horizon=horizon)
 
     def _rollouts(
-        self, source: Transitions, group: Group, episodes: set[int], marker: Marker | None
+        self, source: Recorded, group: Group, marker: Marker | None
     ) -> tuple[RolloutReport | None, IntArray | None, int, dict[str, str]]:
         """(scores, where they start, for how many steps, why there are none): as far as episodes are long, and memory bounded."""
         wanted = min(self.settings.rollouts, 1 + ROLLOUT_BYTES // _window_bytes(self.spec, HORIZON)) if self.settings.rollouts else 0
         if not wanted:
             return None, None, 0, {"rollouts": "none was asked for"}
         for horizon in (HORIZON, 8, 4, 2):
-            ids = spread(source.of(episodes, horizon), wanted)
+            ids = spread(source.ids(horizon), wanted)
             if len(ids):
-                self.settings.say(f"{source.reader.path.name}, {group}: {len(ids)} rollouts of {horizon} steps")
+                self.settings.say(f"{source.readers[0].path.name}, {group}: {len(ids)} rollouts of {horizon} steps")
                 batch = source.windows(ids, horizon)
-                groups = groups_of(source.episode[ids], source.second[ids])
+                groups = _blocks(source, ids)
                 report = score_rollouts(self.predictor, batch, self.spec.context, marker, groups=groups, seed=self.settings.seed)
                 return report, ids, horizon, {}
         return None, None, 0, {"rollouts": "no two transitions follow each other"}
 
-    def _losses(self, source: Transitions, group: Group, ids: IntArray) -> original.LossFigures | None:
+    def _losses(self, source: Recorded, group: Group, ids: IntArray) -> original.LossFigures | None:
         """Over every transition, as the original took it over full sessions."""
         parts = []
         for start in range(0, len(ids), AT_ONCE):
-            self.settings.say(f"{source.reader.path.name}, {group}: the original's loss, {start} of {len(ids)}")
+            self.settings.say(f"{source.readers[0].path.name}, {group}: the original's loss, {start} of {len(ids)}")
             batch = source.windows(ids[start : start + AT_ONCE])
             seen = {camera: array[:, :-1] for camera, array in batch.frames.items()}
             predicted = self.predictor.predict_batch(seen, batch.actions[:, :-1], batch.actions[:, -1:])
             parts.append(original.hybrid_loss(predicted, {camera: array[:, -1:] for camera, array in batch.frames.items()}))
         hybrid, plain = (np.concatenate(both) for both in zip(*parts, strict=True))
         return original.loss_figures(hybrid, plain)
+
+
+def _blocks(source: Recorded, ids: IntArray) -> IntArray:
+    """What is drawn together by the bootstrap: episodes, or their seconds where they are few."""
+    robot = source.readers[0].robot
+    rate_hz = max(robot.rate_hz if robot else 1.0, 1e-3)
+    return groups_of(source.episode(ids), (source.step(ids) / rate_hz).astype(np.int64))
 
 
 def _scores(pixels: Pixels, accuracy: float | None, hit: float | None) -> Scores:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from storage.books import Episode
 from storage.errors import CorruptSession, SessionNotFound
 from storage.header import read_header
 from storage.reader import SessionReader
+from worldmodel.batch import IntArray
 
+BoolArray = NDArray[np.bool_]
 Group = Literal["held-out episodes", "episodes learned from", "episodes learned from in part", "unseen episodes"]
 Origin = tuple[str, int]
 """The session that holds the frames, never a split of it, and an episode's number there."""
@@ -34,11 +38,28 @@ class History(msgspec.Struct, frozen=True):
             return "episodes learned from" if steps in learned else "episodes learned from in part"
         return "held-out episodes" if any(_shared(self.held_out.get(origin, []), steps)) else "unseen episodes"
 
+    def parts(self, origin: Origin, steps: IntArray) -> dict[Group, BoolArray]:
+        """Of an episode learned from in part, the transitions from these steps to the next ones: which are in which group.
+
+        Where a part of it was held out, those across the border are in none.
+        """
+        learned = _within(self.learned.get(origin, []), steps)
+        held_out = _within(self.held_out.get(origin, []), steps) & ~learned
+        rest = np.zeros_like(learned) if origin in self.held_out else ~learned
+        return {"episodes learned from": learned, "held-out episodes": held_out, "episodes learned from in part": rest}
+
 
 def _shared(known: Iterable[range], steps: range) -> Iterable[range]:
     """What each of the known has of these steps, where it has any."""
     both = (range(max(one.start, steps.start), min(one.stop, steps.stop)) for one in known)
     return (one for one in both if one)
+
+
+def _within(known: Iterable[range], steps: IntArray) -> BoolArray:
+    inside = np.zeros(len(steps), bool)
+    for one in known:
+        inside |= (one.start <= steps) & (steps + 1 < one.stop)
+    return inside
 
 
 def history_of(reader: SessionReader) -> History:

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from nodes.trainer.sessions import Spans
+from nodes.trainer.recorded import Recorded
+from storage.header import read_header
 
 FILE = "learned.json"
+Spans = dict[str, dict[int, list[tuple[int, int]]]]
+"""Session, episode, and of its steps each first one and the one behind the last."""
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -18,6 +22,21 @@ class Learned(msgspec.Struct, frozen=True):
 
 def write(folder: Path, learned: Learned) -> None:
     (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(learned), indent=1))
+
+
+def spans(source: Recorded) -> Spans:
+    """The steps that windows begin with and end with; steps of a split are steps of its session."""
+    found: Spans = {}
+    ids = source.ids()
+    for number, reader in enumerate(source.readers):
+        mine = ids[source.session(ids) == number]
+        episodes = found.setdefault(read_header(reader.path).split or reader.path.name, {}) if len(mine) else {}
+        for episode in np.unique(source.episode(mine)).tolist():
+            steps = np.sort(source.step(mine[source.episode(mine) == episode]))
+            breaks = np.flatnonzero(np.diff(steps) > 1)
+            starts, ends = steps[np.append(0, breaks + 1)], steps[np.append(breaks, len(steps) - 1)]
+            episodes.setdefault(int(episode), []).extend((int(a), int(b) + 2) for a, b in zip(starts, ends, strict=True))
+    return found
 
 
 def ranges(spans: Spans) -> dict[tuple[str, int], list[range]]:

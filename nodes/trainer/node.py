@@ -38,11 +38,12 @@ class TrainerNode(Node):
             os.nice(self.config.nice)
         # torch takes seconds to import: here, where heartbeats go on, and only in this process
         import nodes.trainer.core  # noqa: F401
+        from nodes.trainer.watching import Intervals
 
         self.core: TrainerCore | None = None
         self.journal: Journal | None = None
         self.gate = Gate(self.config.gate, self.config.gate_steps) if self.config.gate else None
-        self._acted_s: list[float] = []
+        self._acted = Intervals("action_interval_s")
         self.checkpoints = self.run_dir / "checkpoints"
         self._taken_file = LeftBehind(self.run_dir / f"taken-{self.name}.json", self.log)
         self.paused = False
@@ -96,16 +97,7 @@ class TrainerNode(Node):
         others = asides(self.run_dir, self.wiring.run, config.tensorboard, config.wandb, warn)
         self.journal = Journal(self.run_dir / "train.jsonl", others, warn)
         self.journal.event(self.core.rate_said, samples=self.core.learner.samples)
-        self.core.watch = Watch(self.core.learner, self.journal, self._action_timing)
-
-    def _action_timing(self) -> dict[str, float]:
-        """Of the intervals between actions since the last time it was asked."""
-        times, self._acted_s = self._acted_s, self._acted_s[-1:]
-        every = np.diff(times)
-        if not len(every):
-            return {}
-        names = ("mean", "median", "min", "max", "std")
-        return {f"action_interval_s/{name}": float(getattr(np, name)(every)) for name in names}
+        self.core.watch = Watch(self.core.learner, self.journal, self._acted.numbers)
 
     def on_probe(self, message: m.Message) -> None:
         if self.core is None:
@@ -159,7 +151,7 @@ class TrainerNode(Node):
     def on_action(self, message: m.Message) -> None:
         episode = message.envelope.episode
         if self.core is not None and episode != self._ignored_episode:
-            self._acted_s.append(message.envelope.mono_ns / 1e9)
+            self._acted.add(message.envelope.mono_ns)
             with content_of(message):
                 self.core.add_action(message, episode in self._held_episodes)
 
@@ -284,10 +276,11 @@ class TrainerNode(Node):
     def _start(self) -> Any:
         """The checkpoint to go on from: this run's own after a restart, else the one asked for."""
         from worldmodel import checkpoint
+        from worldmodel.finding import find_checkpoint
 
         found = checkpoint.latest(self.checkpoints)
         if found is None and self.config.resume:
-            found = checkpoint.latest(self.config.resume) or Path(self.config.resume)
+            found = find_checkpoint(self.config.resume, [self.run_dir.parent, Path()])
         return None if found is None else checkpoint.load(found)
 
     def _checkpoint(self) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from nodes.trainer.feeder import Feeder
 from nodes.trainer.journal import Journal
-from nodes.trainer.sessions import Feeder, Recorded
+from nodes.trainer.recorded import Recorded
 from nodes.trainer.watching import Watch, prediction_pictures
 from worldmodel import checkpoint
 from worldmodel.batch import Batch
@@ -72,6 +73,7 @@ class Offline:
         self.stop = threading.Event()
         self.scores: dict[str, float] = {}
         self._scored_samples = -1
+        self._saved: tuple[int, Path] | None = None
         count, seed = learner.config.judge_windows, learner.config.seed
         self._learned = learned
         self._train_side = learned.some(count, seed) if judges(learner.config) else None
@@ -195,18 +197,18 @@ class Offline:
                 self.journal.picture(f"prediction/{name}", picture, self.learner.samples)
 
     def save(self) -> Path:
-        """A checkpoint of what there is now, with the scores of these very weights."""
+        """A checkpoint of what there is now, with the scores of these very weights; the last one, when nothing was learned since."""
+        if self._saved is not None and self._saved[0] == self.learner.steps:
+            return self._saved[1]
         if self._scored_samples != self.learner.samples:
             self._score()
         cases = 0 if self._held_side is None else len(self._held_side)
         trained_s = round(self._trained_s + time.monotonic() - self._start_s, 3)
         held_out = {"score": "skill_copy_last", "better": "higher", "cases": cases}
-        return checkpoint.save(
-            self.folder / "checkpoints",
-            self.learner,
-            {**self.metadata, "scores": self.scores, "held_out": held_out, "trained_s": trained_s},
-            best=1,
-        )
+        metadata = {**self.metadata, "scores": self.scores, "held_out": held_out, "trained_s": trained_s}
+        path = checkpoint.save(self.folder / "checkpoints", self.learner, metadata, best=1)
+        self._saved = self.learner.steps, path
+        return path
 
 
 def copy_error(batch: Batch) -> float:

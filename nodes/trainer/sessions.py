@@ -1,87 +1,23 @@
-"""Recorded sessions to learn from: what of them is learned and what is held out, as sources of windows.
+"""What of recorded sessions is learned from, and what is held out.
 
-    learned, held_out = divided(readers, context=2, horizon=1, held_out="last")
-    with Feeder(learner, learned) as feeder:
-        learner.step(feeder.next())
+    learned, held_out = divided(readers, cameras=["front"], context=2, held_out=HeldOut(last=True))
 
-What fits into memory is decoded once. Of the rest, threads read ahead while the model computes.
+What fits into memory is decoded once.
 """
 
 import re
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from storage.header import read_header
+from nodes.trainer.recorded import Recorded
 from storage.loading.frames import Frames
 from storage.loading.windows import Windows
 from storage.reader import SessionReader
-from worldmodel.batch import Batch, IntArray
-from worldmodel.learner import Learner
 
 MEMORY_MB = 1024
-AHEAD = 3
-"""Batches that are read while one is learned from."""
-THREADS = 2
-Spans = dict[str, dict[int, list[tuple[int, int]]]]
-"""Session, episode, and of its steps each first one and the one behind the last."""
-
-
-class Recorded:
-    """Some of the windows of sessions, as a `Source`. An id is the index of a window among all of them."""
-
-    def __init__(self, windows: Windows, ids: IntArray, horizon: int, memory: dict[str, np.ndarray] | None) -> None:
-        self.context = windows.context
-        self.horizon = horizon
-        self._windows = windows
-        self._ids = {1: ids, horizon: ids[windows.lasting(horizon)[ids]] if horizon > 1 else ids}
-        self._memory = memory
-
-    def __len__(self) -> int:
-        return len(self._ids[1])
-
-    @property
-    def in_memory(self) -> bool:
-        return self._memory is not None
-
-    def ids(self, horizon: int = 1) -> IntArray:
-        """See `Source`; of no other horizon than 1 and the one it was made with."""
-        return self._ids[horizon]
-
-    def windows(self, ids: IntArray, horizon: int = 1) -> Batch:
-        """See `Source`; the arrays are new. May be called by several threads."""
-        shown, actions = self._windows.of(np.asarray(ids), horizon)
-        if self._memory is not None:
-            return Batch({name: pictures[shown] for name, pictures in self._memory.items()}, actions, np.asarray(ids))
-        frames = self._windows.frames.empty(*shown.shape)
-        self._windows.frames.read(shown, frames)
-        return Batch(frames, actions, np.asarray(ids))
-
-    def some(self, count: int, seed: int) -> Batch:
-        """A fixed uniform sample of at most so many windows of horizon 1, in order."""
-        ids = self._ids[1]
-        picks = np.random.default_rng([seed, 5]).choice(ids, min(count, len(ids)), replace=False)
-        return self.windows(np.sort(picks))
-
-    def spans(self) -> Spans:
-        """Which steps the windows begin with and end with, by the whole session's name."""
-        frames = self._windows.frames
-        found: Spans = {}
-        newest = self._windows.frame[self._ids[1]]
-        for session, reader in enumerate(frames.sessions):
-            mine = newest[frames.session[newest] == session]
-            # steps of a split are steps of its session
-            episodes = found.setdefault(read_header(reader.path).split or reader.path.name, {}) if len(mine) else {}
-            for episode in np.unique(frames.episode[mine]).tolist():
-                steps = np.sort(frames.step[mine[frames.episode[mine] == episode]])
-                breaks = np.flatnonzero(np.diff(steps) > 1)
-                starts, ends = steps[np.append(0, breaks + 1)], steps[np.append(breaks, len(steps) - 1)]
-                episodes.setdefault(int(episode), []).extend((int(a), int(b) + 2) for a, b in zip(starts, ends, strict=True))
-        return found
 
 
 class HeldOut(msgspec.Struct, frozen=True):
@@ -117,7 +53,7 @@ def held_out_of(texts: Sequence[str], sessions: Sequence[str]) -> HeldOut:
 
 
 def divided(
-    readers: Sequence[SessionReader], cameras: Sequence[str], context: int, horizon: int, held_out: HeldOut, memory_mb: int = MEMORY_MB
+    readers: Sequence[SessionReader], cameras: Sequence[str], context: int, held_out: HeldOut, memory_mb: int = MEMORY_MB
 ) -> tuple[Recorded, Recorded]:
     """(learned from, held out); no window of one shows a frame that one of the other predicts. Raises StorageError."""
     frames = Frames(readers, cameras)
@@ -134,7 +70,7 @@ def divided(
     cut = _cuts(frames, held_out)
     if cut is not None:
         behind = newest - (context - 1) >= cut[newest]
-        learned &= newest + horizon < cut[newest]
+        learned &= newest + 1 < cut[newest]
         out |= behind
     pictures = None
     if sum(int(np.prod(shape)) for shape in frames.shapes.values()) * len(frames) <= memory_mb << 20:
@@ -142,9 +78,7 @@ def divided(
         for start in range(0, len(frames), 256):
             picks = np.arange(start, min(start + 256, len(frames)))
             frames.read(picks, {name: array[start : start + 256] for name, array in pictures.items()})
-    parts = (Recorded(windows, np.flatnonzero(mask), horizon, pictures) for mask in (learned, out))
-    first, second = parts
-    return first, second
+    return Recorded(windows, np.flatnonzero(learned), pictures), Recorded(windows, np.flatnonzero(out), pictures)
 
 
 def _cuts(frames: Frames, held_out: HeldOut) -> np.ndarray | None:
@@ -159,34 +93,3 @@ def _cuts(frames: Frames, held_out: HeldOut) -> np.ndarray | None:
             first = min(first, late[0])
         cuts[mine] = first
     return cuts
-
-
-class Feeder:
-    """Batches as a learner samples them. What is not in memory is read ahead; what is drawn by then is saved with the learner."""
-
-    def __init__(self, learner: Learner, source: Recorded) -> None:
-        self._learner, self._source = learner, source
-        self._pool = None if source.in_memory else ThreadPoolExecutor(THREADS, thread_name_prefix="windows")
-        self._reading: deque[Future[Batch]] = deque()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def next(self) -> Batch:
-        """The next batch. Raises StorageError when a record is damaged."""
-        learner, horizon = self._learner, self._learner.config.horizon
-        ahead = 1 if self._pool is None else AHEAD
-        while len(learner.pending) < ahead:
-            learner.pending.append(learner.sampler.draw(self._source.ids(horizon), learner.config.batch_size, learner.rng))
-        if self._pool is None:
-            batch = self._source.windows(learner.pending[0].ids, horizon)
-        else:
-            for drawn in list(learner.pending)[len(self._reading) :]:
-                self._reading.append(self._pool.submit(self._source.windows, drawn.ids, horizon))
-            batch = self._reading.popleft().result()
-        drawn = learner.pending.popleft()
-        return Batch(batch.frames, batch.actions, drawn.ids, drawn.weights)

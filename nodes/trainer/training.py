@@ -4,18 +4,22 @@ made = prepare(order, readers, start)          # or resumed(order, readers, foun
 print(made.said)
 """
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from nodes.trainer.learned import Learned
+from nodes.trainer.learned import Learned, spans
 from nodes.trainer.offline import OPEN_END, End
-from nodes.trainer.sessions import Recorded, divided, held_out_of
+from nodes.trainer.recorded import Recorded
+from nodes.trainer.sessions import divided, held_out_of
 from nodes.trainer.sinks import Wandb
 from nodes.trainer.starting import OF_ONE_RUN, start_config
 from nodes.worlds import model_actions, model_cameras
+from protocol.files import write_whole
 from protocol.messages import Robot
 from storage.reader import SessionReader
 from worldmodel.checkpoint import Checkpoint, SpecMismatch
@@ -69,7 +73,7 @@ class Made(msgspec.Struct, frozen=True):
 
     @property
     def spans(self) -> Learned:
-        return Learned(self.learned.spans(), self.held_out.spans())
+        return Learned(spans(self.learned), spans(self.held_out))
 
 
 def prepare(order: Order, readers: Sequence[SessionReader], start: Checkpoint | None) -> Made:
@@ -137,7 +141,7 @@ def _made(order: Order, readers: Sequence[SessionReader], learner: Learner, end:
     names = [reader.path.name for reader in readers]
     spec, config = learner.spec, learner.config
     held = held_out_of(order.held_out, names)
-    learned, held_out = divided(readers, [camera.name for camera in spec.cameras], spec.context, config.horizon, held)
+    learned, held_out = divided(readers, [camera.name for camera in spec.cameras], spec.context, held)
     if not len(learned.ids(config.horizon)):
         raise TrainingRefused(f"there is nothing to learn from in {', '.join(names)}: no transitions but what is held out")
     if not len(held_out) and config.stop_on_divergence:
@@ -185,10 +189,13 @@ def _other_end(config: TrainConfig, samples: int, total: int) -> TrainConfig:
     return taken_over(after, samples, rate(config, samples))
 
 
-def save_order(folder: Path, order: Order, versions: dict[str, str], started: str) -> None:
-    """The run's `run.json`."""
-    facts = {"run": order.name, "kind": "train", "started": started, "versions": versions, "order": msgspec.to_builtins(order)}
-    (folder / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1))
+def save_order(folder: Path, order: Order, versions: dict[str, str]) -> None:
+    """The run's `run.json`; `pid` says whose run it is while that process lives."""
+    facts = {
+        "run": order.name, "kind": "train", "pid": os.getpid(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions,
+        "order": msgspec.to_builtins(order),
+    }  # fmt: skip
+    write_whole(folder / "run.json", msgspec.json.format(msgspec.json.encode(facts), indent=1))
 
 
 def order_of(folder: Path) -> Order:

@@ -49,6 +49,25 @@ class Watch:
         return report
 
 
+class Intervals:
+    """Of what came since it was last asked, the time between one and the next."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._times_s: list[float] = []
+
+    def add(self, mono_ns: int) -> None:
+        self._times_s.append(mono_ns / 1e9)
+
+    def numbers(self) -> dict[str, float]:
+        """Empty while there is none."""
+        times_s, self._times_s = self._times_s, self._times_s[-1:]
+        every = np.diff(times_s)
+        if not len(every):
+            return {}
+        return {f"{self._name}/{name}": float(getattr(np, name)(every)) for name in ("mean", "median", "min", "max", "std")}
+
+
 def prediction_pictures(learner: Learner, batch: Batch) -> dict[str, np.ndarray]:
     """By camera the first windows one below the other: what was seen, then the truth; below each what is predicted."""
     some = Batch({name: frames[:SHOWN] for name, frames in batch.frames.items()}, batch.actions[:SHOWN])

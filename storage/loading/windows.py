@@ -86,13 +86,6 @@ class Windows:
             wanted &= np.isin(self.frames.episode[self.frame], list(episodes))
         return np.flatnonzero(wanted)
 
-    def lasting(self, horizon: int) -> NDArray[np.bool_]:
-        """Of each window, whether its transition begins `horizon` of them that follow one another."""
-        starts = np.zeros(len(self.frames) + horizon, bool)
-        starts[self.frame] = True
-        lasting: NDArray[np.bool_] = np.all([starts[self.frame + ahead] for ahead in range(horizon)], axis=0)
-        return lasting
-
     def empty(self, size: int, horizon: int = 1) -> WindowBatch:
         """Room for so many windows; the content is arbitrary."""
         length = self.context + horizon

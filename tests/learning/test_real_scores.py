@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nodes.trainer.transitions import Transitions
+from nodes.trainer.recorded import Recorded
 from nodes.worlds import model_actions, model_cameras
 from storage.exchange.tub_import import import_tub
 from storage.views import open_session
@@ -28,8 +28,8 @@ def sessions(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with open_session(root / "car") as reader:
         assert reader.robot is not None
         spec = model_spec(model_cameras(reader.robot.cameras), model_actions(reader.robot.actions), patch=20, width=64, ensemble=2)
-        source = Transitions(reader, spec)
-        early = source.of({0, 1, 2, 3, 4, 5})
+        source = Recorded.whole([reader], [camera.name for camera in spec.cameras], spec.context)
+        early = source.ids()[source.episode(source.ids()) <= 5]
         for name, blind in (("sees", False), ("blind", True)):
             learner = Learner(spec, TrainConfig(batch_size=BATCH, warmup_samples=200, action_blind=blind), "cpu")
             for _ in range(STEPS):

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodes.trainer.learned import Learned, ranges, read, write
-from nodes.trainer.sessions import Feeder, HeldOut, Recorded, divided, held_out_of
+from nodes.trainer.feeder import Feeder
+from nodes.trainer.learned import Learned, ranges, read, spans, write
+from nodes.trainer.recorded import Recorded
+from nodes.trainer.sessions import HeldOut, divided, held_out_of
 from storage.views import open_session
 from worldmodel.learner import Learner
 from worldmodel.spec import ActionSpace, Camera, model_spec
@@ -22,8 +24,8 @@ Split = Callable[..., tuple[Recorded, Recorded]]
 def split(record_walk: Any, tmp_path: Path) -> Split:
     readers = [open_session(record_walk(tmp_path / name, held_out=(1,))) for name in ("walk", "run")]
 
-    def make(*held_out: str, horizon: int = 1, memory_mb: int = 10) -> tuple[Recorded, Recorded]:
-        return divided(readers, ["top"], 2, horizon, held_out_of(held_out, ["walk", "run"]), memory_mb)
+    def make(*held_out: str, memory_mb: int = 10) -> tuple[Recorded, Recorded]:
+        return divided(readers, ["top"], 2, held_out_of(held_out, ["walk", "run"]), memory_mb)
 
     return make
 
@@ -51,6 +53,7 @@ def test_a_cut_in_time_shares_no_frame(split: Split) -> None:
     assert shown(held_out) == {*range(10, 22), *range(20, 32), *range(30, 42)}
     learned, held_out = split("from=8")
     assert shown(learned) == set(range(8))
+    assert shown(learned.part(learned.ids(3))) == set(range(6))  # so that the third one ahead is learned from, too
     for text in ("wat", "0%", "from=x", "3-"):
         with pytest.raises(ValueError, match="held out"):
             held_out_of([text], [])
@@ -58,7 +61,7 @@ def test_a_cut_in_time_shares_no_frame(split: Split) -> None:
 
 
 def test_memory_and_disk_show_the_same_and_a_horizon_goes_on(split: Split) -> None:
-    quick, slow = split(horizon=3)[0], split(horizon=3, memory_mb=0)[0]
+    quick, slow = split()[0], split(memory_mb=0)[0]
     assert (quick.in_memory, slow.in_memory) == (True, False)
     ids = quick.ids(3)
     assert len(ids) == 2 * 3 * 9
@@ -96,10 +99,10 @@ def test_reading_ahead_changes_nothing_and_is_saved(split: Split) -> None:
 
 def test_what_was_learned_from_is_written_down(split: Split, tmp_path: Path) -> None:
     learned, held_out = split("from=8")
-    spans = Learned(learned.spans(), held_out.spans())
-    assert spans.learned["walk"] == {0: [(0, 8)]}  # episodes after the first step 8 are behind it too
-    assert spans.held_out["run"][0] == [(9, 12)]  # its history is held out too
-    write(tmp_path, spans)
-    assert read(tmp_path) == spans
-    assert ranges(spans.learned)["walk", 0] == [range(8)]
+    found = Learned(spans(learned), spans(held_out))
+    assert found.learned["walk"] == {0: [(0, 8)]}  # episodes after the first step 8 are behind it too
+    assert found.held_out["run"][0] == [(9, 12)]  # its history is held out too
+    write(tmp_path, found)
+    assert read(tmp_path) == found
+    assert ranges(found.learned)["walk", 0] == [range(8)]
     assert read(tmp_path / "nowhere") is None

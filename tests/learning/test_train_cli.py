@@ -113,6 +113,30 @@ def test_bad_input_is_one_line(do: Do, words: tuple[str, ...], says: str) -> Non
     assert "Traceback" not in said.output
 
 
+def test_what_was_held_out_is_known_to_evaluate(do: Do, tmp_path: Path) -> None:
+    said = do("walk", "--samples", 8, "--held-out", "20%", "--name", "one", *SMALL)
+    assert said.exit_code == 0, said.output
+    scored = CliRunner().invoke(cli, ["evaluate", "one/1", "--json", "--device", "cpu", "--rollouts", "1"])
+    assert scored.exit_code == 0, scored.output
+    rows = json.loads(scored.output)["scores"]
+    # of the last episode's 12 frames the last 10 are held out: its first transition is learned from, 8 are scored
+    assert [(row["on"], row["cases"]) for row in rows] == [("episodes learned from", 2 * 11 + 1), ("held-out episodes", 11 + 8)]
+    again = do("walk", "--samples", 4, "--from", "one/1", "--name", "two", *SMALL[-2:])
+    assert again.exit_code == 0 and "goes on from 000001-samples-8" in again.output, again.output
+
+
+def test_who_trains_is_not_disturbed(do: Do, tmp_path: Path) -> None:
+    assert do("walk", "--samples", 4, "--name", "one", *SMALL).exit_code == 0
+    run = tmp_path / "runs/one"
+    order = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**order, "pid": os.getppid()}))  # somebody else, and alive
+    (run / "summary.json").unlink()
+    refused = CliRunner().invoke(cli, ["checkpoints", "prune", "one", "--yes"])
+    assert refused.exit_code == 2 and f"'one' is still running (process {os.getppid()})" in refused.output
+    refused = do("--resume", "one", "--samples", 4)
+    assert refused.exit_code == 2 and "still running" in refused.output
+
+
 def start(tmp_path: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "toddle", "train", *words]
     env = {**os.environ, "TODDLE_RUNS": str(tmp_path / "runs"), "TODDLE_SESSIONS": str(tmp_path / "sessions")}
@@ -154,6 +178,10 @@ def test_killed_and_resumed_it_ends_in_the_same_weights(do: Do, tmp_path: Path, 
 def test_ctrl_c_saves_and_ends_well(do: Do, tmp_path: Path) -> None:
     process = start(tmp_path, "walk", "--seconds", "600", *SMALL, "--name", "one", "--checkpoint-every", "0.05")
     wait_for_checkpoint(tmp_path, "one", process)
+    pruned = CliRunner().invoke(cli, ["checkpoints", "prune", "one", "--yes"])
+    for refused in (pruned, do("--resume", "one", "--samples", "4")):
+        assert refused.exit_code == 2 and f"'one' is still running (process {process.pid})" in refused.output
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
+    assert CliRunner().invoke(cli, ["checkpoints", "prune", "one", "--yes"]).exit_code == 0
     assert json.loads((tmp_path / "runs/one/summary.json").read_text())["outcome"] == "stopped"

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from nodes.robot.dot import ToroidalDot
-from nodes.trainer.evaluation import EvaluationError, Settings, evaluate
+from nodes.trainer.evaluation import Evaluation, EvaluationError, Settings, evaluate
 from nodes.trainer.history import History
-from nodes.trainer.transitions import Transitions
+from nodes.trainer.recorded import Recorded
 from nodes.worlds import model_actions, model_cameras
 from protocol import messages as m
 from storage.views import open_session
@@ -78,13 +78,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, spec: ModelSpec) -> tuple[Pa
 def test_recorded_windows_are_those_of_the_arrays(place: tuple[Path, Arrays, Path], spec: ModelSpec) -> None:
     root, arrays, _ = place
     with open_session(root / "walk") as reader:
-        source = Transitions(reader, spec)
+        source = Recorded.whole([reader], [camera.name for camera in spec.cameras], spec.context)
         ours, theirs = source.ids(3), arrays.ids(3)
-        assert source.step[ours].tolist() == [step for _ in range(4) for step in range(STEPS - 3)] and len(ours) == len(theirs)
+        assert source.step(ours).tolist() == [step for _ in range(4) for step in range(STEPS - 3)] and len(ours) == len(theirs)
         mine, wanted = source.windows(ours[:4], 3), arrays.windows(theirs[:4], 3)
         assert (mine.frames["top"] == wanted.frames["top"]).all()
         np.testing.assert_array_equal(mine.actions, wanted.actions)
-        assert len(source.of({1}, 16)) == STEPS - 16
+        assert len(source.part(source.ids()[source.episode(source.ids()) == 1]).ids(16)) == STEPS - 16
 
 
 def test_every_group_has_its_row(place: tuple[Path, Arrays, Path]) -> None:
@@ -114,6 +114,22 @@ def test_a_neighbour_may_be_in_any_session(place: tuple[Path, Arrays, Path], tmp
         rows = evaluate(checkpoint.load(path), [walk, again], history, Settings("cpu", windows=24, rollouts=0))
     (held_out,) = (row for row in rows if row.on == "held-out episodes")
     assert held_out.scores.nearest_neighbour_error == 0.0 < held_out.scores.copy_last_error
+
+
+def test_an_episode_of_which_a_part_was_held_out_is_scored_in_its_parts(place: tuple[Path, Arrays, Path]) -> None:
+    root, _, path = place
+    learned, held_out = {("walk", 0): [range(10)], ("walk", 1): [range(5)]}, {("walk", 0): [range(11, STEPS)]}
+    with open_session(root / "walk") as reader:
+        scored = Evaluation(checkpoint.load(path), [reader], History(learned, held_out), Settings("cpu"), None)
+    (groups,) = scored.groups
+    found = {
+        name: [(int(e), int(s)) for e, s in zip(part.episode(part.ids()), part.step(part.ids()), strict=True)]
+        for name, part in groups.items()
+    }
+    assert found["episodes learned from"] == [(0, step) for step in range(9)] + [(1, step) for step in range(4)]
+    assert found["held-out episodes"] == [(0, step) for step in range(11, STEPS - 1)]  # what crosses the border is in neither
+    assert found["episodes learned from in part"] == [(1, step) for step in range(4, STEPS - 1)]
+    assert len(groups["episodes learned from"].ids(9)) == 1  # rollouts stay in their part
 
 
 def test_a_twin_must_be_blind(place: tuple[Path, Arrays, Path]) -> None:

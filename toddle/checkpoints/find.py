@@ -1,8 +1,9 @@
-"""Which checkpoint is meant: RUN (its newest), RUN/best, RUN/7, RUN/000007-samples-12000, or a folder."""
+"""Checkpoints as they are typed: among the runs or as a path, with a hint when there is none; see worldmodel/finding.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,52 +14,34 @@ from toddle.attach import complete_run
 
 def find_folder(what: str, runs: str | None) -> Path:
     """The folder of checkpoints that RUN or a path means. CheckpointError when there is none in it."""
-    from worldmodel.kept import CheckpointError, complete
+    from worldmodel import finding
 
-    for base in _places(what, runs):
-        for folder in (base / "checkpoints", base):
-            if folder.is_dir() and complete(folder):
-                return folder
-    if any((base / "run.json").is_file() for base in _places(what, runs)):
-        raise CheckpointError(f"run {what} has no checkpoint: its trainer kept none, or it had no trainer")
-    raise CheckpointError(f"{what!r} is no run and no folder with checkpoints{_hint(what, runs)}")
+    with _hinted(runs) as roots:
+        return finding.find_folder(what, roots)
 
 
 def find_checkpoint(what: str, runs: str | None) -> Path:
     """The checkpoint that `what` means. CheckpointError when there is none."""
-    from worldmodel.kept import RECORD, TENSORS, CheckpointError, best_of, complete, listed
+    from worldmodel import finding
 
-    for base in _places(what, runs):
-        if (base / RECORD).is_file() or (base / TENSORS).is_file():
-            return base
-    head, slash, which = what.rstrip("/").rpartition("/")
-    if not slash or any(base.exists() for base in _places(what, runs)):
-        return complete(find_folder(what, runs))[-1]
-    folder = find_folder(head, runs)
-    if which == "best":
-        best = best_of(listed(folder), 1)
-        if not best:
-            raise CheckpointError(f"no checkpoint of {head} has a score on enough held-out cases: name one, or take the newest, {head}")
-        return best[0].path
-    paths = complete(folder)
-    for path in paths:
-        if path.name == which or (which.isdigit() and int(which) == int(path.name.split("-")[0])):
-            return path
-    raise CheckpointError(f"{head} has no checkpoint {which!r}: it has {', '.join(path.name for path in paths[-5:])}")
+    with _hinted(runs) as roots:
+        return finding.find_checkpoint(what, roots)
 
 
-def run_of(path: Path) -> Path | None:
-    """The run's folder that a checkpoint, or a folder of them, lies in."""
-    return next((folder for folder in path.resolve().parents[:2] if (folder / "run.json").is_file()), None)
-
-
-def _places(what: str, runs: str | None) -> tuple[Path, Path]:
+@contextmanager
+def _hinted(runs: str | None) -> Iterator[list[Path]]:
+    """Where to look; an unknown name is said with the runs that there are."""
     from toddle.launch import check_launch
 
     check_launch()
     from launch.rundir import root
+    from worldmodel.finding import UnknownRun
+    from worldmodel.kept import CheckpointError
 
-    return root(runs) / what, Path(what)
+    try:
+        yield [root(runs), Path()]
+    except UnknownRun as error:
+        raise CheckpointError(f"{error}{_hint(error.name, runs)}") from None
 
 
 def _hint(what: str, runs: str | None) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from toddle.attach import BadInput, runs_option
-from toddle.checkpoints.find import find_folder, folder_argument, run_of
+from toddle.checkpoints.find import find_folder, folder_argument
 from toddle.sessions.common import dry_option, echo_json, json_option, size
 
 
@@ -28,6 +28,7 @@ def prune(what: str, keep: int, best: int, runs: str | None, dry_run: bool, yes:
     deleted: its trainer does that itself.
     """
     from launch.rundir import still_running
+    from worldmodel.finding import run_of
     from worldmodel.kept import complete, drop, superfluous, sweep
 
     folder = find_folder(what, runs)
@@ -67,29 +68,28 @@ def _names(paths: list[Path]) -> str:
 
 
 def _used(runs: str | None) -> set[Path]:
-    """Checkpoints that a graph which runs was told of: a node that is started again reads them again."""
+    """Checkpoints that a graph which runs was told to go on from: a trainer that is started again reads them again."""
     from launch.rundir import root, still_running
-    from worldmodel.kept import RECORD, latest
+    from worldmodel.finding import find_checkpoint
+    from worldmodel.kept import CheckpointError
 
     found: set[Path] = set()
-    for run in root(runs).glob("*/launch.json"):
-        if still_running(run.parent) is None:
+    for launched in root(runs).glob("*/launch.json"):
+        if still_running(launched.parent) is None:
             continue
-        for text in _words(run):
-            path = Path(text)
-            newest = path if (path / RECORD).is_file() else latest(path) if path.is_dir() else None
-            if newest is not None:
-                found.add(newest.resolve())
+        for what in _resumed(launched):
+            with suppress(CheckpointError):
+                found.add(find_checkpoint(what, [root(runs), Path()]).resolve())
     return found
 
 
-def _words(launched: Path) -> Iterator[str]:
-    """All words in what the nodes of a graph were told."""
+def _resumed(launched: Path) -> list[str]:
+    """What the nodes of a graph were told to go on from."""
     import msgspec
 
     try:
         nodes: dict[str, Any] = msgspec.json.decode(launched.read_bytes())["nodes"]
-        told = [value for node in nodes.values() for value in node["params"].values()]
+        told = [node["params"].get("resume") for node in nodes.values()]
     except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        return
-    yield from (value for value in told if isinstance(value, str) and value)
+        return []
+    return [what for what in told if isinstance(what, str) and what]
