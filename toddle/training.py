@@ -1,5 +1,6 @@
 """What `toddle train` does with an order: the run's folder, the progress line, Ctrl-C, the last words."""
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from storage.paths import find_session, sessions_root
 from storage.reader import SessionReader
 from storage.views import open_session
 from worldmodel import checkpoint
+from worldmodel.learner import TrainingFailed
 
 LINE_S = 10.0
 
@@ -42,11 +44,18 @@ def run(order: Order, runs: str | None, root: str | None) -> int:
         place = rundir.root(runs)
         name = order.name or rundir.default_name(Path("train"), place)
         order = msgspec.structs.replace(order, name=name)
+        if (place / name).exists():
+            raise TrainingRefused(f"run {name!r} is there already ({place / name}); take another --name, or go on with it: --resume {name}")
         made = prepare(order, readers, start)
         folder = rundir.make(place, name)
         save_order(folder, order, rundir.versions(), time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         learned.write(folder, made.spans)
-    return _train(order, made, folder)
+    try:
+        return _train(order, made, folder)
+    except (ValueError, RuntimeError) as error:
+        if not (isinstance(error, TrainingFailed) or (folder / "checkpoints").exists()):
+            shutil.rmtree(folder)  # refused at the first step: the name is free again
+        raise
 
 
 def _train(order: Order, made: Made, folder: Path) -> int:
