@@ -59,7 +59,7 @@ def train(**options: Any) -> None:
     others = ("sessions", "start", "model", "grow", "partial", "held_out", "blind", "seed", "name")
     if options["resume"] and (settings["spec"] or settings["train"] or any(options[one] for one in others)):
         raise click.UsageError(
-            "--resume goes on with a run as it is: leave out sessions, --from, --set and what else would change it; for a change take --from"
+            "--resume goes on with a run as it is: leave out sessions, --from, --set and all that changes it; for a change take --from"
         )
     if (options["grow"] or options["partial"]) and not options["start"]:
         raise click.UsageError("--grow and --partial are about the weights of --from: name a run or a checkpoint there")

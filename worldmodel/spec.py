@@ -229,7 +229,7 @@ def _check_original(spec: ModelSpec) -> None:
         )
 
 
-def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = "small", **overrides: Any) -> ModelSpec:
+def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, /, preset: str = "small", **overrides: Any) -> ModelSpec:
     """A spec for these cameras and actions. Keywords override fields; raises SpecError for unknown ones."""
     if preset not in PRESETS:
         raise SpecError(f"there is no preset {preset!r}: {hint(preset, PRESETS)}")
