@@ -36,7 +36,7 @@ BAD_INPUT = 2
 @click.option("--resume", metavar="RUN", help="Go on with a run exactly where it left off.", shell_complete=complete_run)
 @click.option("--held-out", multiple=True, metavar="WHAT", help="Never learned from: last, 3,5-7 (episodes), 20%, from=STEP, or a SESSION.")
 @click.option("--blind", is_flag=True, help="Tell the model no action: the twin that shows what the actions are worth.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--name", help="Of the run.")
 @click.option("--runs", type=click.Path(file_okay=False), help="Where runs live; default: $TODDLE_RUNS or runs.")
@@ -58,15 +58,26 @@ def train(**options: Any) -> None:
     from storage.errors import StorageError
     from toddle.training import run
     from worldmodel.checkpoint import CheckpointError
+    from worldmodel.devices import out_of_memory
     from worldmodel.learner import TrainingFailed
 
     settings = _settings(options.pop("settings"))
     rooms = {"runs": options.pop("runs"), "root": options.pop("root")}
-    if options["resume"] and (options["sessions"] or options["start"] or settings["spec"] or settings["train"]):
-        raise click.UsageError("--resume goes on with a run as it is: leave out sessions, --from and --set; for a change take --from")
+    others = ("sessions", "start", "model", "grow", "partial", "held_out", "blind", "seed", "name")
+    if options["resume"] and (settings["spec"] or settings["train"] or any(options[one] for one in others)):
+        raise click.UsageError(
+            "--resume goes on with a run as it is: leave out sessions, --from, --set and all that changes it; for a change take --from"
+        )
+    if (options["grow"] or options["partial"]) and not options["start"]:
+        raise click.UsageError("--grow and --partial are about the weights of --from: name a run or a checkpoint there")
     try:
         order = Order(**{**options, "wandb": options["wandb"] or ""}, **settings)
         sys.exit(run(order, **rooms))
+    except (MemoryError, RuntimeError) as error:  # of torch's: no room on the CPU or the GPU
+        if (line := out_of_memory(error)) is None:
+            raise
+        click.echo(f"Error: {line}", err=True)
+        sys.exit(1)
     except (LaunchError, StorageError, CheckpointError, TrainingRefused, TrainingFailed, ValueError, OSError) as error:
         click.echo(f"Error: {str(error).splitlines()[0]}", err=True)
         sys.exit(1 if isinstance(error, TrainingFailed) else BAD_INPUT)
@@ -82,5 +93,8 @@ def _settings(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         part, dot, key = name.partition(".")
         if not sign or not dot or part not in found:
             raise click.UsageError(f"--set {text}: write train.NAME=VALUE or spec.NAME=VALUE")
-        found[part][key] = yaml.safe_load(value)
+        try:
+            found[part][key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise click.UsageError(f"--set {text}: this is no YAML: {' '.join(str(error).split())}") from None
     return found

@@ -1,5 +1,6 @@
 """What `toddle train` does with an order: the run's folder, the progress line, Ctrl-C, the last words."""
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from storage.reader import SessionReader
 from storage.views import open_session
 from toddle.checkpoints.find import find_checkpoint
 from worldmodel import checkpoint
+from worldmodel.learner import TrainingFailed
 
 LINE_S = 10.0
 
@@ -45,11 +47,18 @@ def run(order: Order, runs: str | None, root: str | None) -> int:
         place = rundir.root(runs)
         name = order.name or rundir.default_name(Path("train"), place)
         order = msgspec.structs.replace(order, name=name)
+        if (place / name).exists():
+            raise TrainingRefused(f"run {name!r} is there already ({place / name}); take another --name, or go on with it: --resume {name}")
         made = prepare(order, readers, start)
         folder = rundir.make(place, name)
         save_order(folder, order, rundir.versions())
         learned.write(folder, made.spans)
-    return _train(order, made, folder)
+    try:
+        return _train(order, made, folder)
+    except (ValueError, RuntimeError) as error:
+        if not (isinstance(error, TrainingFailed) or (folder / "checkpoints").exists()):
+            shutil.rmtree(folder)  # refused at the first step: the name is free again
+        raise
 
 
 def _train(order: Order, made: Made, folder: Path) -> int:

@@ -6,10 +6,24 @@ import torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """ "auto" is the first GPU when there is one, else the CPU; other names are torch's own."""
+    """ "auto" is the first GPU when there is one, else the CPU; other names are torch's own. ValueError for one that is not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"there is no device {name!r}: take auto, cpu or cuda") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r} is not here: torch sees {torch.cuda.device_count()} GPUs; take auto or cpu")
+    return device
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """One line, when this error of torch's says that there was no room; None for any other."""
+    words = str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words:
+        return "there is too little memory for this model: take a smaller patch, context or width, or a smaller train.batch_size"
+    return None
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from worldmodel.palette import PALETTE
 from worldmodel.presets import PRESETS
+from worldmodel.words import hint, typed
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -228,15 +229,25 @@ def _check_original(spec: ModelSpec) -> None:
         )
 
 
-def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = "small", **overrides: Any) -> ModelSpec:
+def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, /, preset: str = "small", **overrides: Any) -> ModelSpec:
     """A spec for these cameras and actions. Keywords override fields; raises SpecError for unknown ones."""
     if preset not in PRESETS:
-        raise SpecError(f"there is no preset {preset!r}: choose one of {sorted(PRESETS)}")
-    unknown = sorted(set(overrides) - set(ModelSpec.__struct_fields__))
-    if unknown:
-        raise SpecError(f"a model spec has no field {unknown}: its fields are {sorted(ModelSpec.__struct_fields__)}")
-    fields: dict[str, Any] = {"patch": choose_patch(cameras), **PRESETS[preset]["spec"], **overrides}
-    return ModelSpec(cameras=tuple(cameras), actions=actions, **fields)
+        raise SpecError(f"there is no preset {preset!r}: {hint(preset, PRESETS)}")
+    return changed({"cameras": tuple(cameras), "actions": actions, "patch": choose_patch(cameras), **PRESETS[preset]["spec"]}, overrides)
+
+
+def changed(fields: dict[str, Any], overrides: dict[str, Any]) -> ModelSpec:
+    """The spec of these fields with others over them, as a person gives them. SpecError for what does not exist or fit."""
+    own = [name for name in ModelSpec.__struct_fields__ if name not in ("cameras", "actions")]
+    for name in overrides:
+        if name not in own:
+            raise SpecError(f"a model spec has no field {name!r} to set: {hint(name, own)}")
+    try:
+        return typed(msgspec.to_builtins(fields) | overrides, ModelSpec, "spec")
+    except SpecError:
+        raise
+    except ValueError as error:
+        raise SpecError(str(error)) from None
 
 
 def choose_patch(cameras: tuple[Camera, ...], tokens: int = 80) -> int:

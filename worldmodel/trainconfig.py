@@ -1,11 +1,19 @@
 """How to train: every choice by name, with the value it has when nothing is said."""
 
+import math
 from typing import Literal
 
 import msgspec
 
+from worldmodel.words import hint, typed
+
 LOSSES = ("mse", "changed", "focal", "hybrid", "capped-focal", "normalised", "rollout", "inverse", "perceptual", "ensemble")
 SAMPLINGS = ("uniform", "recent", "epoch", "loss-weighted", "prioritised")
+
+NOT_NEGATIVE = (
+    "warmup_samples", "total_samples", "decay_from_samples", "weight_decay", "grad_clip", "nan_patience", "boost", "anneal_samples",
+    "augment_shift", "augment_brightness", "augment_flip", "perceptual_cache_mb", "seed", "threads",
+)  # fmt: skip
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
@@ -83,8 +91,15 @@ class TrainConfig(msgspec.Struct, frozen=True):
         _names("sampling", self.sampling, SAMPLINGS)
         if min(self.batch_size, self.loss_refresh, self.judge_every_samples, self.judge_windows, self.spike_window) < 1:
             raise ValueError("batch_size, loss_refresh, judge_every_samples, judge_windows and spike_window must be at least 1")
-        if self.lr <= 0 or self.loss_temperature <= 0 or not 0 <= self.lr_min_ratio <= 1:
+        if not (0 < self.lr < math.inf and self.loss_temperature > 0 and 0 <= self.lr_min_ratio <= 1):
             raise ValueError("lr and loss_temperature must be above 0, lr_min_ratio from 0 to 1")
+        if not (0 <= self.ema_decay < 1 and 0 <= self.betas[0] < 1 and 0 <= self.betas[1] < 1 and 0 < self.judge_smoothing <= 1):
+            raise ValueError("ema_decay and betas must be from 0 up to below 1, judge_smoothing above 0 and up to 1")
+        for name in NOT_NEGATIVE:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if self.recent_window < 1:
+            raise ValueError(f"recent_window is {self.recent_window}: it must be at least 1 transition")
         if "rollout" in self.loss and self.rollout_steps < 2:
             raise ValueError(f"rollout_steps is {self.rollout_steps}: the rollout loss begins with the second step")
         if not 0 < self.mask_ratio[0] <= self.mask_ratio[1] <= 1:
@@ -99,7 +114,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
 def _names(what: str, given: dict[str, float], known: tuple[str, ...]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ValueError(f"{what} knows no {unknown[0]!r}; it knows {', '.join(known)}")
+        raise ValueError(f"{what} knows no {unknown[0]!r}; {hint(unknown[0], known)}")
     if not given or min(given.values()) < 0 or sum(given.values()) <= 0:
         raise ValueError(f"{what} is {given}: give at least one of {', '.join(known)} a number above 0")
 
@@ -108,8 +123,5 @@ def train_config(overrides: dict[str, object], **otherwise: object) -> TrainConf
     """The configuration with these fields, as a launch file says them, over `otherwise`. ValueError in one line."""
     unknown = sorted(set(overrides) - set(TrainConfig.__struct_fields__))
     if unknown:
-        raise ValueError(f"train has no setting {unknown[0]!r}; it knows {', '.join(TrainConfig.__struct_fields__)}")
-    try:
-        return msgspec.convert({**otherwise, **overrides}, TrainConfig)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"train: {error}") from None
+        raise ValueError(f"train has no setting {unknown[0]!r}; {hint(unknown[0], TrainConfig.__struct_fields__)}")
+    return typed({**otherwise, **overrides}, TrainConfig, "train")

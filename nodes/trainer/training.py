@@ -27,7 +27,7 @@ from worldmodel.judging import judges
 from worldmodel.learner import Learner
 from worldmodel.loading import fit
 from worldmodel.schedules import rate, taken_over
-from worldmodel.spec import ModelSpec, model_spec
+from worldmodel.spec import ModelSpec, changed, model_spec
 from worldmodel.trainconfig import TrainConfig
 
 FEW = 32
@@ -143,7 +143,11 @@ def _made(order: Order, readers: Sequence[SessionReader], learner: Learner, end:
     held = held_out_of(order.held_out, names)
     learned, held_out = divided(readers, [camera.name for camera in spec.cameras], spec.context, held)
     if not len(learned.ids(config.horizon)):
-        raise TrainingRefused(f"there is nothing to learn from in {', '.join(names)}: no transitions but what is held out")
+        raise TrainingRefused(
+            f"there is nothing to learn from in {', '.join(names)}: no {spec.context + config.horizon} frames in a row but what is held out"
+        )
+    if order.held_out and not len(held_out):
+        raise TrainingRefused(f"--held-out {' '.join(order.held_out)} holds nothing out: see `toddle sessions info {names[0]}`")
     if not len(held_out) and config.stop_on_divergence:
         raise TrainingRefused("stop_on_divergence needs held-out episodes: name some with --held-out")
     few = "; that is very little" if len(learned) < FEW else ""
@@ -157,10 +161,7 @@ def _spec(order: Order, readers: Sequence[SessionReader], start: Checkpoint | No
     cameras, actions = model_cameras(robots[0].cameras), model_actions(robots[0].actions)
     if start is None or order.model:
         return model_spec(cameras, actions, order.model or "small", **order.spec)
-    unknown = sorted(set(order.spec) - set(ModelSpec.__struct_fields__))
-    if unknown:
-        raise ValueError(f"a model spec has no field {unknown}: its fields are {sorted(ModelSpec.__struct_fields__)}")
-    return msgspec.structs.replace(start.spec, cameras=cameras, actions=actions, **order.spec)
+    return changed({**msgspec.structs.asdict(start.spec), "cameras": cameras, "actions": actions}, order.spec)
 
 
 def _robot(reader: SessionReader) -> Robot:

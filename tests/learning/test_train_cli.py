@@ -86,6 +86,16 @@ def test_an_end_in_seconds_ends_the_cosine_too(do: Do, tmp_path: Path, monkeypat
     assert any("end the schedule at" in line for line in (tmp_path / "runs/one/train.jsonl").read_text().splitlines())
 
 
+def test_a_refused_name_is_free_again_and_rates_may_be_written_short(do: Do) -> None:
+    wrong = do("walk", "--samples", "4", "--name", "one", "--set", "train.loss={inverse: 1}", *SMALL)
+    assert wrong.exit_code == 2
+    right = do("walk", "--samples", "4", "--name", "one", *SMALL, "--set", "train.lr=1e-5")
+    assert right.exit_code == 0
+    assert "learning rate 1e-05, as set" in right.output
+    again = do("walk", "--samples", "4", "--name", "one", *SMALL)
+    assert "--resume one" in again.output
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -103,6 +113,11 @@ def test_an_end_in_seconds_ends_the_cosine_too(do: Do, tmp_path: Path, monkeypat
         (("walk", "--samples", "4", "--from", "nowhere"), "nowhere"),
         (("--resume", "nowhere"), "no run 'nowhere'"),
         (("walk", "--seconds", "9", "--set", "train.loss={inverse: 1}"), "set spec.inverse"),
+        (("walk", "--samples", "4", "--held-out", "from=9999"), "holds nothing out"),
+        (("walk", "--samples", "4", "--set", "spec.patch={"), "this is no YAML"),
+        (("walk", "--samples", "4", "--device", "gpu"), "no device 'gpu'"),
+        (("walk", "--samples", "4", "--partial"), "--from"),
+        (("--resume", "nowhere", "--blind"), "for a change take --from"),
     ],
 )
 def test_bad_input_is_one_line(do: Do, words: tuple[str, ...], says: str) -> None:

@@ -56,7 +56,10 @@ def test_a_run_that_is_taken_over_keeps_its_place_in_the_whole() -> None:
 def test_settings_are_checked_in_one_line() -> None:
     for wrong, says in (
         ({"wat": 1}, "no setting 'wat'"), ({"lr": "high"}, "Expected `float`"), ({"loss": {"wat": 1.0}}, "loss knows no 'wat'"),
-        ({"sampling": {"uniform": 0.0}}, "a number above 0"), ({"schedule": "wat"}, "Invalid enum"),
+        ({"sampling": {"uniform": 0.0}}, "a number above 0"), ({"schedule": "wat"}, "has no 'wat'; there are inverse-sqrt"),
+        ({"warmup": 1}, "did you mean 'warmup_samples'"), ({"loss": {"chnged": 1.0}}, "did you mean 'changed'"),
+        ({"warmup_samples": -1}, "at least 0"), ({"lr": float("nan")}, "above 0"), ({"ema_decay": 2}, "below 1"),
+        ({"recent_window": 0}, "at least 1"),
         ({"loss": {"rollout": 1.0}, "rollout_steps": 1}, "begins with the second"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=says) as caught:

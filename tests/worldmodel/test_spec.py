@@ -63,10 +63,16 @@ def test_patch_follows_the_frame_size(height: int, width: int, patch: int) -> No
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(SpecError, match=r"no field \['colour'\]"):
+    with pytest.raises(SpecError, match="no field 'colour'"):
         model_spec(CAMERAS, SWITCH, colour=1)
     with pytest.raises(SpecError, match="no preset 'huge'"):
         model_spec(CAMERAS, SWITCH, preset="huge")
+    for wrong, says in (
+        ({"pach": 8}, "did you mean 'patch'"), ({"family": "todle"}, "did you mean 'toddle'"), ({"width": "wide"}, "spec.width: Expected `int`"),
+        ({"cameras": ["top"]}, "no field 'cameras'"),
+    ):  # fmt: skip
+        with pytest.raises(SpecError, match=says):
+            model_spec(CAMERAS, SWITCH, **wrong)
     with pytest.raises(SpecError, match="needs low and high"):
         ActionSpace(("a",))
     with pytest.raises(SpecError, match="do not end in 2 numbers"):
