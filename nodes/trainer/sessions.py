@@ -55,23 +55,29 @@ def held_out_of(texts: Sequence[str], sessions: Sequence[str]) -> HeldOut:
 def divided(
     readers: Sequence[SessionReader], cameras: Sequence[str], context: int, held_out: HeldOut, memory_mb: int = MEMORY_MB
 ) -> tuple[Recorded, Recorded]:
-    """(learned from, held out); no window of one shows a frame that one of the other predicts. Raises StorageError."""
+    """(learned from, held out); no window of one shows a frame that one of the other predicts.
+
+    Raises StorageError; ValueError when what is to be held out is not there.
+    """
     frames = Frames(readers, cameras)
     windows = Windows(frames, context)
-    newest, out = windows.frame, windows.held_out.copy()
+    newest = windows.frame
     whole = np.isin(frames.session, [n for n, reader in enumerate(readers) if reader.path.name in held_out.sessions])
-    out |= whole[newest] | np.isin(frames.episode[newest], list(held_out.episodes))
+    out = whole[newest] | np.isin(frames.episode[newest], list(held_out.episodes))
     if held_out.last:
         for session in range(len(readers)):
             mine = newest[frames.session[newest] == session]
             if len(mine):
                 out |= (frames.session[newest] == session) & (frames.episode[newest] == frames.episode[mine].max())
-    out, learned = out, ~out
+    learned = ~(out | windows.held_out)
     cut = _cuts(frames, held_out)
     if cut is not None:
         behind = newest - (context - 1) >= cut[newest]
         learned &= newest + 1 < cut[newest]
         out |= behind
+    if held_out != HeldOut() and len(newest) and not out.any():
+        raise ValueError("what was asked for holds nothing out: these sessions have no such episodes or steps")
+    out |= windows.held_out
     pictures = None
     if sum(int(np.prod(shape)) for shape in frames.shapes.values()) * len(frames) <= memory_mb << 20:
         pictures = frames.empty(len(frames))

@@ -146,8 +146,6 @@ def _made(order: Order, readers: Sequence[SessionReader], learner: Learner, end:
         raise TrainingRefused(
             f"there is nothing to learn from in {', '.join(names)}: no {spec.context + config.horizon} frames in a row but what is held out"
         )
-    if order.held_out and not len(held_out):
-        raise TrainingRefused(f"--held-out {' '.join(order.held_out)} holds nothing out: see `toddle sessions info {names[0]}`")
     if not len(held_out) and config.stop_on_divergence:
         raise TrainingRefused("stop_on_divergence needs held-out episodes: name some with --held-out")
     few = "; that is very little" if len(learned) < FEW else ""

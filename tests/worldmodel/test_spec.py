@@ -68,8 +68,8 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(SpecError, match="no preset 'huge'"):
         model_spec(CAMERAS, SWITCH, preset="huge")
     for wrong, says in (
-        ({"pach": 8}, "did you mean 'patch'"), ({"family": "todle"}, "did you mean 'toddle'"), ({"width": "wide"}, "spec.width: Expected `int`"),
-        ({"cameras": ["top"]}, "no field 'cameras'"),
+        ({"pach": 8}, "did you mean 'patch'"), ({"family": "todle"}, "did you mean 'toddle'"),
+        ({"width": "wide"}, "spec.width: Expected `int`"), ({"cameras": ["top"]}, "no field 'cameras'"),
     ):  # fmt: skip
         with pytest.raises(SpecError, match=says):
             model_spec(CAMERAS, SWITCH, **wrong)
