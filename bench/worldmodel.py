@@ -58,10 +58,12 @@ DOT = {"cf_accuracy": 0.99, "switch_accuracy": 0.99, "skill": 0.85, "hit": 0.98,
 DOT_MOST = {"ghost": 0.02, "mass": 1.05}
 REAL = {"skill_low": 0.0, "nearest_skill_low": 0.0}
 CHOICES = {
-    "absolute positions": {"positions": "absolute"},
-    "full target": {"target": "full"},
-    "separator bars": {"action_input": "separator"},
-    "full-length decoder": {"decoder": "full"},
+    "absolute positions": Recipe(spec={"positions": "absolute"}, train=COSINE),
+    "delta, nothing moved": Recipe(spec={"target": "delta"}, train=COSINE),
+    "full target": Recipe(spec={"target": "full"}, train=COSINE),
+    "separator bars": Recipe(spec={"action_input": "separator"}, train=COSINE),
+    "full-length decoder": Recipe(spec={"decoder": "full"}, train=COSINE),
+    "AdamW": Recipe(train={**COSINE, "optimizer": "adamw"}),
 }
 """From the default, one at a time."""
 
@@ -86,9 +88,9 @@ PARTS: dict[str, list[Trial]] = {
         for label, recipe in (("default", DEFAULT), ("original-2025-10", ORIGINAL))
     ],
     "choices": [
-        Trial(world, seconds, label, Recipe(spec=spec, train=COSINE))
+        Trial(world, seconds, label, recipe)
         for world, seconds in (("dot64", 60), ("arm", 150))
-        for label, spec in (("default", {}), *CHOICES.items())
+        for label, recipe in (("default", DEFAULT), *CHOICES.items())
     ],
 }  # fmt: skip
 
