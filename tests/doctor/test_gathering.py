@@ -66,7 +66,7 @@ def test_no_torch_at_all(fake_module):
 
 TWO_GPUS = """
 from types import SimpleNamespace as Some
-__version__, version, device, get_num_threads = "9.9", Some(cuda="13.0", hip=None), lambda name: Some(type=name), lambda: 4
+__version__, version, device, get_num_threads = "9.9", Some(cuda="13.0", hip=None), lambda name: Some(type=name, index=None), lambda: 4
 properties = lambda index: Some(name=f"GPU {index}", total_memory=80 * 2**30)
 cuda = Some(is_available=lambda: True, device_count=lambda: 2, get_device_properties=properties, is_bf16_supported=lambda: True)
 backends = Some(mps=Some(is_available=lambda: False))

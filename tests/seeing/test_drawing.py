@@ -31,7 +31,7 @@ def test_mermaid_is_well_formed() -> None:
     assert all(source in nodes and target in nodes for source, _, _, target in arrows)
     assert len(arrows) == len(edges(LEARNING))
     assert ("robot_0", "-->", "robot, episode, frame 20.0, action, probe, played, health", "recorder_5") in arrows
-    assert ("trainer_2", "-.->", "weights 0.2", "predictor_3") in arrows
+    assert ("trainer_2", "-.->", "weights 0.2, release", "predictor_3") in arrows
 
 
 @pytest.mark.parametrize("text", ['a"b', "end", "x]--y", "<script>", "a|b", "#1", "{}", "a\nb", "ü"])

@@ -18,7 +18,7 @@ def video(request, scene, tmp_path):
     file = tmp_path / "video.mp4"
     with Encoding() as encoding:
         policies = encoding(write, file, request.param, scene)
-    assert policies == {os.SCHED_OTHER}, "no encoder takes the machine from others, not even root's"
+    assert policies <= {os.SCHED_OTHER, os.SCHED_BATCH}, "no encoder takes the machine from others, not even root's"
     with av.open(str(file)) as container:
         truth = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert video_facts(file).codec == CODECS[request.param]
