@@ -523,12 +523,14 @@ def main(words=None):
     """Serve until Ctrl-C or SIGTERM; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     given = parse(words)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
         server, wheels, camera = make_server(given)
     except Refused as refused:
         log.error("%s", refused)
         return 2
+    except KeyboardInterrupt:
+        return 0
     ended = threading.Event()
     watchdog = threading.Thread(target=wheels.watch, args=(ended,), name="watchdog", daemon=True)
     try:
@@ -550,4 +552,6 @@ def main(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    os._exit(code)  # a thread that speaks while Python ends would abort it
