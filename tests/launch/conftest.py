@@ -33,10 +33,11 @@ Write = Callable[..., Path]
 Judge = Callable[..., str]
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this number runs; one that has ended and is not yet waited for does not."""
+def alive(pid: int, born_before_s: float = float("inf")) -> bool:
+    """Whether a process of this number runs; not one that has ended and is not yet waited for, nor a later one of the same number."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= born_before_s
     except psutil.NoSuchProcess:
         return False
 
@@ -137,10 +138,12 @@ class Running:
         return found
 
     def nobody_left(self, pids: list[int]) -> None:
-        def left() -> list[int]:
-            return [pid for pid in pids if alive(pid)]
+        now_s = time.time()
 
-        _wait(lambda: not left(), "all processes to end")
+        def left() -> list[int]:
+            return [pid for pid in pids if alive(pid, born_before_s=now_s)]
+
+        _wait(lambda: not left(), f"all of {pids} to end")
 
     def end(self) -> None:
         for pid in [*self.pids(), self.process.pid]:
