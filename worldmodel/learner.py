@@ -24,7 +24,7 @@ from torch import Tensor
 from worldmodel import optimizing
 from worldmodel.augment import augment, augments
 from worldmodel.batch import Batch, FloatArray, UInt8Array
-from worldmodel.devices import autocast, pick_device, pick_precision, use_threads
+from worldmodel.devices import autocast, keep_freed_memory, pick_device, pick_precision, use_threads
 from worldmodel.diagnostics import Updates, explained_variance, gradient_norms
 from worldmodel.judging import Judgement
 from worldmodel.losses import Case, check, combined
@@ -50,6 +50,7 @@ class Learner:
 
     def __init__(self, spec: ModelSpec, config: TrainConfig, device: str = "auto") -> None:
         use_threads(config.threads)
+        keep_freed_memory()
         rate(config, 0)  # a schedule that lacks something says so now
         self.spec = spec
         self.config = config

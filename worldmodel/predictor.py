@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from worldmodel.devices import autocast, pick_device, pick_precision, use_threads
+from worldmodel.devices import autocast, keep_freed_memory, pick_device, pick_precision, use_threads
 from worldmodel.loading import misfits
 from worldmodel.models import make_model
 from worldmodel.spec import ModelSpec
@@ -28,6 +28,7 @@ class FramePredictor:
         self, spec: ModelSpec, weights: bytes | dict[str, Tensor], device: str = "auto", threads: int = 0, precision: str = "auto"
     ) -> None:
         use_threads(threads)
+        keep_freed_memory()
         self.spec = spec
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
