@@ -28,8 +28,8 @@ MOVE = ActionSpace(("move",), choices=((0.0,), (1.0,)))
 CAMERAS = (Camera("top", SIZE, SIZE),)
 SIZES = {"width": 256, "encoder_depth": 5, "heads": 4, "decoder_width": 128, "decoder_depth": 5, "decoder_heads": 4, "patch": 16}
 PLAIN = {  # what the reference's training does, too
-    "batch_size": BATCH, "optimizer": "adamw", "lr": 1e-4, "warmup_samples": 0, "decay_from_samples": 10**9, "weight_decay": 0.01, "betas": (0.9, 0.999),
-    "grad_clip": 1e9, "boost": 0.0, "ema_decay": 0.0, "precision": "fp32",
+    "batch_size": BATCH, "optimizer": "adamw", "lr": 1e-4, "warmup_samples": 0, "decay_from_samples": 10**9, "weight_decay": 0.01,
+    "betas": (0.9, 0.999), "grad_clip": 1e9, "boost": 0.0, "ema_decay": 0.0, "precision": "fp32",
 }  # fmt: skip
 TARGETS = {"default": 3.0, "same model": 1.0, "loading": 0.05, "first loss": 1e-5, "late loss": 0.01, 2: 1.5, 3: 1.9}
 PEAK_BF16 = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense, by the data sheets

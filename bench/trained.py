@@ -14,9 +14,8 @@ from worldmodel.spec import model_spec
 from worldmodel.trainconfig import train_config
 
 MEASURED_SHARE = 0.05
-"""Of the time, after which the speed so far says where the schedule ends."""
+"""Of the time, after which the speed so far says where a cosine ends."""
 OPEN_END = 1 << 40
-SPARE = 0.97
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Recipe:
 
     def learner(self, world: World, seed: int) -> Learner:
         spec = model_spec(world.cameras, world.actions, self.model, **(self.spec or {}))
-        train = {**PRESETS[self.model]["train"], **(self.train or {})}
+        train = {"total_samples": OPEN_END, **PRESETS[self.model]["train"], **(self.train or {})}
         return Learner(spec, train_config(train, seed=seed))
 
 
@@ -45,20 +44,16 @@ class Trained:
 
 
 def train_for(world: World, recipe: Recipe, seconds: float, seed: int) -> Trained:
-    """Train for so many seconds, of which nothing goes to scoring. A cosine ends with the time, by the speed of the first steps."""
+    """Train for so many seconds, of which nothing goes to scoring. A cosine ends with the time, by the speed so far."""
     learner = recipe.learner(world, seed)
     source = world.with_context(learner.spec.context).train
-    cosine = learner.config.schedule == "cosine" and not learner.config.total_samples
-    if cosine:
-        learner.config = msgspec.structs.replace(learner.config, total_samples=OPEN_END)
+    cosine = learner.config.schedule == "cosine" and learner.config.total_samples == OPEN_END
     learner.step(learner.draw(source))  # what is made once is not training
     start_s, first = time.monotonic(), learner.samples
-    while (elapsed_s := time.monotonic() - start_s) < seconds:
+    while (elapsed_s := time.monotonic() - start_s) < seconds and learner.samples < learner.config.total_samples:
         if cosine and elapsed_s > MEASURED_SHARE * seconds:
-            total = learner.samples + int(SPARE * (learner.samples - first) / elapsed_s * (seconds - elapsed_s))
-            learner.config, cosine = msgspec.structs.replace(learner.config, total_samples=total), False
-        if not cosine and 0 < learner.config.total_samples <= learner.samples:
-            break
+            left = int((learner.samples - first) / elapsed_s * (seconds - elapsed_s))
+            learner.config = msgspec.structs.replace(learner.config, total_samples=learner.samples + max(left, learner.config.batch_size))
         learner.step(learner.draw(source))
     took_s = time.monotonic() - start_s
     predictor = FramePredictor(learner.spec, learner.ema_state())

@@ -156,12 +156,12 @@ def _flat(pictures: np.ndarray) -> np.ndarray:
 # -- the arm ----------------------------------------------------------------------------------------
 
 ARM_OCTANT = 7
-ARM_STEPS = 30
+ARM_STEPS = 5
 HELD_STEPS = 3
 
 
 def arm(seed: int = 0, train: int = 1200, validation: int = 300, test: int = 300, novel: int = 150) -> World:
-    """The MuJoCo arm at 112 x 112: random actions, each held for 1 to 3 steps; episodes of 30 transitions.
+    """The MuJoCo arm at 112 x 112: random actions, each held for 1 to 3 steps; episodes of 5 transitions from random poses.
 
     Probes: `seen`, the states of the test with the truth of every action, but for those from which an action leads to the
     octant of the elbow that is held out; `novel`, states inside it. One that is refused there changes nothing and is left out.

@@ -1,6 +1,7 @@
 """Which device and which precision to compute with, decided in one place."""
 
 import ctypes
+import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -66,9 +67,9 @@ def keep_freed_memory() -> None:
     """Let this process keep what it frees, where the C library is glibc; elsewhere nothing.
 
     Every step frees and takes the same large tensors again. By default glibc gives them back to the system each time, and their
-    pages are mapped and zeroed anew: a third of a step of the preset small on a CPU.
+    pages are mapped and zeroed anew.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)  # other threads' arenas would still give back
         mallopt(M_MMAP_MAX, 0)

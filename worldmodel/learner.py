@@ -25,7 +25,7 @@ from worldmodel import optimizing
 from worldmodel.augment import augment, augments
 from worldmodel.batch import Batch, FloatArray, UInt8Array
 from worldmodel.devices import autocast, keep_freed_memory, pick_device, pick_precision, use_threads
-from worldmodel.diagnostics import Updates, explained_variance, gradient_norms
+from worldmodel.diagnostics import Updates, gradient_norms, of_pixels, whole_norms
 from worldmodel.judging import Judgement
 from worldmodel.losses import Case, check, combined
 from worldmodel.losses.pixel import boost_at, mse
@@ -125,9 +125,9 @@ class Learner:
         finite = math.isfinite(report["loss"]) and math.isfinite(report["grad_norm"])
         if watch and finite:
             updates = Updates(self._named)
-            report |= {"explained_variance": explained_variance(case), **gradient_norms(self._named)}
+            report |= of_pixels(case) | gradient_norms(self._named)
             self._update(lr)
-            report |= updates.ratios()
+            report |= updates.ratios() | whole_norms(self._named, self._optimizer)
         elif finite:
             self._update(lr)
         self._optimizer.zero_grad(set_to_none=True)

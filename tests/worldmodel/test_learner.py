@@ -1,8 +1,10 @@
 """Training steps: they learn, they survive nonsense, they resume exactly."""
 
+import ctypes
 import dataclasses
 import json
 import math
+import resource
 from typing import Any
 
 import msgspec
@@ -219,3 +221,22 @@ def test_the_dearer_numbers(odd_spec: ModelSpec, random_batch) -> None:  # type:
     assert 0 < report["update/embed.weight"] < 1
     assert report["explained_variance"] < 1
     assert report["update_p95"] > 0
+    weights = [parameter.detach() for parameter in learner.model.parameters()]
+    assert report["weight_norm"] == pytest.approx(math.sqrt(sum(float(weight.square().sum()) for weight in weights)), rel=1e-4)
+    assert report["optimizer/exp_avg"] > 0 and report["optimizer/exp_avg_sq"] > 0
+    assert 0 < report["frac_nonblack"] <= 1 and report["black_baseline"] > report["loss_nonblack"] > 0
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc keeps memory in its own way")
+def test_training_takes_no_new_memory_at_every_step(odd_spec: ModelSpec, random_batch) -> None:  # type: ignore[no-untyped-def]
+    """Every large tensor that is given back to the system is thousands of pages to map anew."""
+    spec = msgspec.structs.replace(odd_spec, width=128)
+    learner = Learner(spec, SMALL, "cpu")
+    batch = random_batch(spec, 256)
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        learner.step(batch)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert min(faults() for _ in range(8)) < 200
