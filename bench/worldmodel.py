@@ -50,7 +50,8 @@ class Trial:
     most: Numbers = field(default_factory=dict)
 
 
-COSINE = {"schedule": "cosine"}
+COSINE = {"schedule": "cosine", "sampling": {"epoch": 1.0}}
+"""As `toddle train --set train.schedule=cosine` has it."""
 SHORT = {**COSINE, "anneal_samples": 3000}
 """These runs end after some 6,000 to 15,000 samples: what changes is weighted up for a smaller part of them."""
 RECIPES = {

@@ -26,6 +26,7 @@ from worldmodel.checkpoint import Checkpoint, SpecMismatch
 from worldmodel.judging import judges
 from worldmodel.learner import Learner
 from worldmodel.loading import fit
+from worldmodel.presets import PRESETS
 from worldmodel.schedules import rate, taken_over
 from worldmodel.spec import ModelSpec, changed, model_spec
 from worldmodel.trainconfig import TrainConfig
@@ -87,10 +88,13 @@ def prepare(order: Order, readers: Sequence[SessionReader], start: Checkpoint | 
     explicit = {**({"action_blind": True} if order.blind else {}), **order.train}
     if total:
         explicit.setdefault("total_samples", total)
-    given = {"seed": order.seed}
+    preset = PRESETS.get(order.model or "small", {}).get("train", {})
+    given: dict[str, Any] = {"seed": order.seed}
     if start is not None and not order.model:
         given = {name: value for name, value in msgspec.to_builtins(start.config).items() if name not in (*OF_ONE_RUN, "lr")} | given
-    if order.seconds and not total and explicit.get("schedule", _schedule(order, given)) == "cosine":
+    elif "sampling" not in preset:
+        given["sampling"] = {"epoch": 1.0}  # of what is recorded, nothing is newer than the rest
+    if order.seconds and not total and {**preset, **given, **explicit}.get("schedule") == "cosine":
         explicit.setdefault("total_samples", OPEN_END)
     config, rate_said = start_config(explicit, order.model or ("" if start else "small"), start, whole=whole, **given)
     said = [rate_said]
@@ -166,13 +170,6 @@ def _robot(reader: SessionReader) -> Robot:
     if reader.robot is None:
         raise TrainingRefused(f"session {reader.path.name} holds no robot: nothing was recorded in it")
     return reader.robot
-
-
-def _schedule(order: Order, given: dict[str, Any]) -> str:
-    from worldmodel.presets import PRESETS
-
-    preset = PRESETS.get(order.model or "small", {}).get("train", {})
-    return str(given.get("schedule") or preset.get("schedule") or TrainConfig().schedule)
 
 
 def _total(order: Order, before: int) -> int:

@@ -47,6 +47,7 @@ def test_it_trains_to_its_end_and_leaves_a_run(do: Do, tmp_path: Path) -> None:
     assert "done (80 samples)" in said.output
     found = newest(tmp_path, "one")
     assert found.values["samples"] == 80
+    assert found.config.sampling == {"epoch": 1.0}  # live, recent ones come more often
     assert found.metadata["held_out"] == {"score": "skill_copy_last", "better": "higher", "cases": 11}
     assert {"held_out_mse", "copy_last_mse", "skill_copy_last"} == set(found.metadata["scores"])
     summary = json.loads((tmp_path / "runs/one/summary.json").read_text())
