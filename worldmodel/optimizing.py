@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from worldmodel.muon import Muon
 from worldmodel.schedules import peak
 from worldmodel.trainconfig import TrainConfig
 
@@ -29,13 +30,12 @@ class Optimizer(Protocol):
 class MuonAndAdamW:
     """Muon for the matrices, AdamW for all else; their groups and their state are looked at as those of one.
 
-    Muon (K. Jordan 2024; torch.optim.Muon) makes the momentum of a matrix orthogonal, so that all its directions are learned at
-    one pace; its updates are scaled to the size of AdamW's (arXiv 2502.16982), so that both take the same rate.
+    Both take the same rate.
     """
 
     def __init__(self, matrices: list[nn.Parameter], others: list[dict[str, Any]], config: TrainConfig) -> None:
         lr = peak(config)
-        muon = torch.optim.Muon(matrices, lr=lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+        muon = Muon(matrices, lr, config.weight_decay)
         adamw = torch.optim.AdamW(others, lr=lr, betas=config.betas, fused=True)
         adamw.state = muon.state  # each looks only for its own parameters
         self._both = (muon, adamw)

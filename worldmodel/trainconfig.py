@@ -26,7 +26,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """
 
     batch_size: int = 16
-    lr: float = 1e-3
+    lr: float = 2e-3
     scale_lr: bool = False
     optimizer: Literal["muon", "adamw"] = "muon"  # schedule-free is a form of AdamW, whatever stands here
     schedule: Literal["inverse-sqrt", "cosine", "constant", "plateau", "schedule-free"] = "inverse-sqrt"
