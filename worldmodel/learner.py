@@ -75,7 +75,8 @@ class Learner:
         self._parameters = [parameter for _, parameter in self._named]
         self._weights = [parameter.detach() for parameter in self._parameters]  # the same memory
         self._averages = config.ema_decay > 0 and config.schedule != "schedule-free"
-        self._ema = [weight.clone() for weight in self._weights] if self._averages else self._weights
+        # what is not trained is not averaged either
+        self._ema = [p.detach().clone() if self._averages and p.requires_grad else p.detach() for p in self._parameters]
         self._optimizer = optimizing.make_optimizer(config, self._parameters)
 
     # -- steps ------------------------------------------------------------------------------------
@@ -130,6 +131,8 @@ class Learner:
             report |= updates.ratios() | whole_norms(self._named, self._optimizer)
         elif finite:
             self._update(lr)
+        if finite and self.model.familiar is not None:
+            self.model.familiar.learn(self._last(batch))
         self._optimizer.zero_grad(set_to_none=True)
         self._count_nan(finite)
         boost = boost_at(self.samples - len(batch), self.config.boost, self.config.anneal_samples)
@@ -175,6 +178,12 @@ class Learner:
             raise ValueError(f"windows hold {patches.shape[1]} frames: the model needs {context} seen and {horizon} to predict")
         actions = torch.from_numpy(self.spec.actions.encode(batch.actions)).to(self.device)
         return patches[:, :context], patches[:, context:], actions
+
+    def _last(self, batch: Batch) -> Tensor:
+        """The newest frames seen, as they were before any augmentation: patches [B, N, P] in [0, 1]."""
+        newest = self.spec.context - 1
+        frames = {name: torch.from_numpy(array[:, newest]).to(self.device) for name, array in batch.frames.items()}
+        return self.model.patches.cut(frames).float().mul_(1.0 / 255.0)
 
     def _clip(self) -> Tensor:
         if self.config.grad_clip > 0:

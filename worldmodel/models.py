@@ -11,6 +11,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from worldmodel.familiar import Familiar
 from worldmodel.inverse import Inverse
 from worldmodel.patches import Patches
 from worldmodel.spec import ModelSpec, SpecError
@@ -25,6 +26,7 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         self.patches = Patches(spec)
+        self.familiar: Familiar | None = None
 
     @abstractmethod
     def encode(self, seen: Tensor, past: Tensor) -> Tensor:

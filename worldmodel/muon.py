@@ -26,7 +26,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self) -> None:  # type: ignore[override]  # nobody needs a closure
         for group in self.param_groups:
             lr, matrices = group["lr"], [matrix for matrix in group["params"] if matrix.grad is not None]
             for alike in _by_shape(matrices):

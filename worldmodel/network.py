@@ -22,6 +22,7 @@ from worldmodel.answers import Answer
 from worldmodel.bars import Bars
 from worldmodel.blocks import Block
 from worldmodel.ensemble import Members
+from worldmodel.familiar import Familiar
 from worldmodel.inverse import Inverse
 from worldmodel.models import Model
 from worldmodel.places import Places, bar_places
@@ -61,6 +62,7 @@ class WorldModel(Model):
         widens = decoder_width != width and spec.action_input != "adaln"
         self.tell = nn.Linear(width, decoder_width) if widens else nn.Identity()
         self.members = Members(decoder_width, self.answer.size, spec.ensemble) if spec.ensemble > 1 else None
+        self.familiar = Familiar(self.patches) if spec.ensemble > 1 else None
         self.inverse_head = Inverse(spec, self.patches) if spec.inverse else None
         self._place()
 

@@ -44,7 +44,7 @@ class MuonAndAdamW:
 
     def step(self) -> None:
         for one in self._both:
-            one.step()  # type: ignore[no-untyped-call]
+            one.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for one in self._both:

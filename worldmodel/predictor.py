@@ -77,13 +77,18 @@ class FramePredictor:
     def predict_spread(
         self, frames: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray
     ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
-        """As `predict_batch`, what the members of the ensemble say: their mean in [0, 1] and their standard deviation.
+        """As `predict_batch`, what the members of the ensemble say: their mean in [0, 1] and their standard deviation, larger the
+        less a state is like those that were learned from (`familiar.py`).
 
         Both {camera: float32 [B, A, H, W, 3]}. A model of one member has a deviation of 0.
         """
         with torch.inference_mode(), autocast(self.device, self.precision):
-            members = self.model.decode_members(*self._encoded(frames, past_actions, candidates)).clamp_(0.0, 1.0)
-            return self._paste(members.mean(dim=2)), self._paste(members.std(dim=2, correction=0))
+            memory, last, options = self._encoded(frames, past_actions, candidates)
+            members = self.model.decode_members(memory, last, options).clamp_(0.0, 1.0)
+            spread = members.std(dim=2, correction=0)
+            if self.model.familiar is not None:
+                spread *= self.model.familiar.doubt(last)[:, None, None, None]
+            return self._paste(members.mean(dim=2)), self._paste(spread)
 
     def _encoded(self, frames: dict[str, UInt8Array], past_actions: FloatArray, candidates: FloatArray) -> tuple[Tensor, Tensor, Tensor]:
         """Memory [B, M, width], last patches [B, N, P] and encoded candidates [B, A, E]: what `Model.decode` takes."""

@@ -53,9 +53,7 @@ def test_a_shift_takes_every_pixel_from_there(patches: Patches) -> None:
     frames = picture(patches)
     shown = moved(patches, frames, **{f"_{X}": 0.5 * SIDES})["front"]  # half a patch: two pixels to the right
     torch.testing.assert_close(shown[0, :, :-2], frames["front"][0, :, 2:], atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        shown[0, :, -2:], frames["front"][0, :, -1:].expand(-1, 2, -1), atol=1e-5, rtol=0
-    )  # the edge goes on
+    torch.testing.assert_close(shown[0, :, -2:], frames["front"][0, :, -1:].expand(-1, 2, -1), atol=1e-5, rtol=0)  # the edge goes on
     shown = moved(patches, frames, **{f"_{Y}": -0.25 * SIDES})["wrist"]
     torch.testing.assert_close(shown[0, 1:], frames["wrist"][0, :-1], atol=1e-5, rtol=0)
 

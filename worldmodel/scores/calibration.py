@@ -44,12 +44,14 @@ class Spreads:
 
 class Recalibration(msgspec.Struct, frozen=True):
     """Fitted to validation data alone. `temperature` multiplies every spread; `quantiles` are where the fitted ones of 0 to 1
-    (evenly spaced) truly lie; `frame` is (a, b, c) of log e ~ N(a + b log u, c^2); `plain` the same without u, (a, c).
+    (evenly spaced) truly lie; `frame` is (a, b, c) of log e ~ N(a + b log u, c^2), and `frame_quantiles` where its own truly
+    lie (Kuleshov et al. 2018); `plain` the same without u, (a, c).
     """
 
     temperature: float
     quantiles: list[float]
     frame: tuple[float, float, float]
+    frame_quantiles: list[float]
     plain: tuple[float, float]
 
 
@@ -160,13 +162,19 @@ def fit(valid: Spreads) -> Recalibration:
         slope = float(np.cov(log_std, log_error, bias=True)[0, 1] / log_std.var())
     start = float(log_error.mean() - slope * log_std.mean())
     rest = float(max((log_error - start - slope * log_std).std(), 1e-6))
-    share = np.searchsorted(np.sort(quantile), KNOTS[1:-1], side="right") / len(quantile)
     return Recalibration(
         temperature=temperature,
-        quantiles=[0.0, *share.tolist(), 1.0],
+        quantiles=_where_they_lie(quantile),
         frame=(start, slope, rest),
+        frame_quantiles=_where_they_lie(cdf((log_error - start - slope * log_std) / rest)),
         plain=(float(log_error.mean()), float(max(log_error.std(), 1e-6))),
     )
+
+
+def _where_they_lie(quantile: Array) -> list[float]:
+    """Of the fitted quantiles KNOTS, the true ones."""
+    share = np.searchsorted(np.sort(quantile), KNOTS[1:-1], side="right") / len(quantile)
+    return [0.0, *share.tolist(), 1.0]
 
 
 def calibration(test: Spreads, fitted: Recalibration | None, seed: int = 0, seen_std: Array | None = None) -> Calibration:
@@ -198,7 +206,7 @@ def _frame(test: Spreads, fitted: Recalibration | None, seed: int) -> FrameCalib
         log_error, log_std = _logs(test)
         (start, slope, rest), (mean, plain) = fitted.frame, fitted.plain
         told = start + slope * log_std
-        covered = coverage_error(cdf((log_error - told) / rest))
+        covered = coverage_error(np.interp(cdf((log_error - told) / rest), KNOTS, fitted.frame_quantiles))
         without = float(crps(log_error, np.full_like(told, mean), np.full_like(told, plain)).mean())
         skill = 1.0 - float(crps(log_error, told, np.full_like(told, rest)).mean()) / max(without, 1e-12)
     return FrameCalibration(len(test.error), ratio, _spearman_figure(test, seed), ours, random, covered, skill)
