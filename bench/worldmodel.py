@@ -55,7 +55,7 @@ COSINE = {"schedule": "cosine", "sampling": {"epoch": 1.0}}
 SHORT = {**COSINE, "anneal_samples": 3000}
 """These runs end after some 6,000 to 15,000 samples: what changes is weighted up for a smaller part of them."""
 RECIPES = {
-    "dot64": Recipe(train={**SHORT, "lr": 0.002}),
+    "dot64": Recipe(train=SHORT),
     "dot224": Recipe(spec={"target": "delta"}, train={**SHORT, "lr": 0.003}),
     "arm": Recipe(spec={"context": 1}, train={**COSINE, "lr": 0.003, "augment_shift": 6}),
 }

@@ -110,7 +110,7 @@ def test_compare_tells_of_other_models(do: Do, paths: list[Path], tmp_path: Path
     assert said.exit_code == 0
     found = json.loads(do("compare", "made", tmp_path / "other", "--json").output)
     assert found["model"] == {"encoder_depth": [1, 2], "mlp_ratio": [4, 2]}
-    assert found["training"]["lr"] == [0.001, 0.5]
+    assert found["training"]["lr"] == [0.002, 0.5]
     layers = {one["name"]: one for one in found["weights"]}
     assert layers["encoder.1"]["distance"] is None
     assert layers["encoder.0"]["distance"] is None, "of another shape"

@@ -42,7 +42,7 @@ def newest(tmp_path: Path, run: str) -> checkpoint.Checkpoint:
 def test_it_trains_to_its_end_and_leaves_a_run(do: Do, tmp_path: Path) -> None:
     said = do("walk", "--samples", 80, "--name", "one", *SMALL)
     assert said.exit_code == 0, said.output
-    assert "learning rate 0.001, the default" in said.output
+    assert "learning rate 0.002, the default" in said.output
     assert "33 transitions to learn from, 11 held out" in said.output
     assert "done (80 samples)" in said.output
     found = newest(tmp_path, "one")

@@ -331,7 +331,7 @@ def test_a_live_training_is_written_down(trainer: Any, feed: Any, tmp_path: Path
     feed(made, 0, 8)
     made.tick()
     lines = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
-    assert lines[0]["text"].startswith("learning rate 0.001, the default")
+    assert lines[0]["text"].startswith("learning rate 0.002, the default")
     assert lines[1]["kind"] == "step"
     assert "action_interval_s/median" in lines[1]
 
