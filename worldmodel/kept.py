@@ -28,7 +28,8 @@ from safetensors import SafetensorError, safe_open
 
 from worldmodel.spec import ModelSpec, SpecError
 
-FORMAT = 1
+FORMAT = 2
+"""1 counted a motion of the target `flow` in patch sides, not in eighths of them: its weights would predict something else."""
 PATTERN = "[0-9][0-9][0-9][0-9][0-9][0-9]-samples-*"
 TENSORS, RECORD = "tensors.safetensors", "checkpoint.json"
 FEWEST_CASES = 32
@@ -123,7 +124,7 @@ def read(path: str | os.PathLike[str]) -> Kept:
     except (ValueError, OSError) as error:
         raise CheckpointError(f"checkpoint {place.name} is damaged: {error}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {place.name} is not of format {FORMAT}: it was written by another version")
+        raise CheckpointError(f"checkpoint {place.name} is not of format {FORMAT}: it was written by another version; train anew")
     try:
         record = msgspec.convert(found, Record)
         spec = ModelSpec.from_json(json.dumps(record.spec))

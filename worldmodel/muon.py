@@ -1,7 +1,7 @@
 """Muon: the momentum of every matrix made orthogonal, so that all its directions are learned at one pace (K. Jordan 2024).
 
-torch.optim.Muon does the same in bf16 alone, which a processor without bf16 instructions emulates at a thousandth of its speed,
-and one matrix at a time.
+torch.optim.Muon does the same in bf16 alone, which a processor without bf16 instructions emulates hundreds of times slower than it
+multiplies fp32, and one matrix at a time.
 """
 
 from typing import Any

@@ -26,7 +26,7 @@ _ORIGINAL_TRAIN = {
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {"spec": {"target": "flow", "width": 192, "encoder_depth": 2, "decoder_depth": 2, "heads": 4}, "train": {}},
-    "large": {"spec": {"target": "flow", "width": 256, "encoder_depth": 5, "decoder_depth": 5, "heads": 8}, "train": {}},
+    "large": {"spec": {"target": "flow", "width": 256, "encoder_depth": 5, "decoder_depth": 5, "heads": 8}, "train": {"lr": 1e-3}},
     "original-2025-10": {
         "spec": {
             **_ORIGINAL,

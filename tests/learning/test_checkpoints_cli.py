@@ -164,7 +164,7 @@ def test_what_a_running_graph_uses_is_not_pruned(do: Do, paths: list[Path], tmp_
         (["show", "nowhere/best"], "'nowhere' is no run"),
         (["compare", "made", "empty"], "run empty has no checkpoint"),
         (["show", "half"], "tensors.safetensors is missing"),
-        (["show", "other"], "not of format 1"),
+        (["show", "other"], "not of format 2"),
         (["compare", "made", "cut"], "is damaged"),
         (["prune", "empty"], "run empty has no checkpoint"),
     ],

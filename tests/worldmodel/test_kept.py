@@ -134,8 +134,8 @@ def test_old_checkpoints_still_load(save: Save, odd_spec: ModelSpec) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda path: (path / "checkpoint.json").write_text('{"format": 2}'), "not of format 1"),
-        (lambda path: (path / "checkpoint.json").write_text('{"format": 1}'), "is damaged: .*missing required field"),
+        (lambda path: (path / "checkpoint.json").write_text('{"format": 1}'), "not of format 2: .* train anew"),
+        (lambda path: (path / "checkpoint.json").write_text('{"format": 2}'), "is damaged: .*missing required field"),
         (lambda path: (path / "checkpoint.json").write_text("[" * 9), "is damaged"),
         (lambda path: (path / "tensors.safetensors").write_bytes(b"x" * 40), "is damaged"),
         (lambda path: os.truncate(path / "tensors.safetensors", 5000), "is damaged"),
