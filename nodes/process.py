@@ -11,6 +11,8 @@ import threading
 import time
 from types import FrameType
 
+import psutil
+
 from protocol.bus import Bus
 
 PR_SET_PDEATHSIG = 1
@@ -69,7 +71,7 @@ def stop_on_signal(bus: Bus, interrupt: bool) -> None:
 
 
 def _watch(parent: int) -> None:
-    while os.getppid() == parent:
+    while not _gone(parent):
         time.sleep(PARENT_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_GRACE_S)
@@ -81,5 +83,13 @@ def _watch(parent: int) -> None:
 
 def _end_group_of_orphan(parent: int) -> None:
     """With the launcher gone, nobody else ends what this process has started."""
-    if os.getppid() != parent and hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
+    if hasattr(os, "killpg") and os.getpgid(0) == os.getpid() and _gone(parent):
         os.killpg(0, signal.SIGKILL)
+
+
+def _gone(parent: int) -> bool:
+    """Also while it dies: killed, its main thread may end (a zombie) a tenth of a second before the last, and is our parent till then."""
+    try:
+        return os.getppid() != parent or psutil.Process(parent).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

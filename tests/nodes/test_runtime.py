@@ -89,6 +89,13 @@ class Run:
         self.bus.close(drain_s=0)
 
 
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture
 def run(short_folder: Path, wait: Callable[..., Any]) -> Iterator[Callable[..., Run]]:
     made: list[Run] = []
@@ -287,17 +294,52 @@ def test_no_orphan_is_left_when_the_launcher_is_killed(run: Callable[..., Run], 
     argv = [sys.executable, "-c", script, sys.executable, str(HERE / "tiny.py"), str(tiny.folder / "tiny.json")]
     launcher = subprocess.Popen(argv, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert launcher.stdout is not None
-    child = psutil.Process(int(launcher.stdout.readline()))
+    child = int(launcher.stdout.readline())
     tiny.state("ready")
     launcher.kill()
     assert launcher.wait() == -signal.SIGKILL
     launcher.stdout.close()
     assert tiny.hears(lambda status: status.final, "the last word").state == "stopped"
 
-    def gone() -> bool:
-        try:
-            return child.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
+    wait(lambda: not alive(child), "the child to end")
 
-    wait(gone, "the child to end")
+
+ORPHAN = """
+import os, signal, subprocess, sys, threading
+from nodes import process
+told = threading.Event()
+signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+process.die_with_parent()
+print(os.getpid(), subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+told.wait()
+"""
+
+DYING = """
+import ctypes, os, subprocess, sys, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+env = {**os.environ, "TODDLE_PARENT_PID": str(os.getpid())}
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=env, start_new_session=True)
+sys.stdin.readline()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told")
+def test_what_a_node_started_ends_while_the_launcher_is_still_dying(wait: Callable[..., Any]) -> None:
+    """A killed process ends thread by thread: nodes are told when the first is gone, and their parent is the same until the last is."""
+    argv = [sys.executable, "-c", DYING, ORPHAN]
+    launcher = subprocess.Popen(argv, cwd=ROOT, env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert launcher.stdin is not None and launcher.stdout is not None
+    node, child = map(int, launcher.stdout.readline().split())
+    launcher.stdin.write("\\n")
+    launcher.stdin.close()
+    try:
+        wait(lambda: not alive(node), "the node to end")
+        assert launcher.poll() is None
+        wait(lambda: not alive(child), "what it started to end")
+    finally:
+        launcher.kill()
+        launcher.wait()
+        launcher.stdout.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
