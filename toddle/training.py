@@ -150,7 +150,7 @@ class _Line:
         if now_s < self._next_s:
             return
         self._next_s = now_s + self.every_s
-        of = f" of {shown.total_samples}" if shown.total_samples else ""
+        of = f" of {shown.total_samples}" if shown.total_samples > shown.samples else ""
         left = "" if shown.left_s is None else f", {_time(shown.left_s)} left"
         skill = "" if shown.skill is None else f", held-out skill {shown.skill:.3f}"
         self.write(f"{shown.samples}{of} samples, {shown.samples_per_s:.0f}/s, error {shown.loss:.5f}{skill}{left}")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from toddle.doctor import clock, command, devices, disk, display, machine, own, python, sockets, torch
+from toddle.doctor import clock, command, devices, disk, display, machine, own, python, simulation, sockets, torch
 from toddle.doctor.examine import Topic, check_name
 from toddle.doctor.finding import VERDICTS, Finding
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPICS = {
-    "toddle": own, "python": python, "torch": torch, "display": display, "machine": machine,
+    "toddle": own, "python": python, "torch": torch, "display": display, "simulation": simulation, "machine": machine,
     "disk": disk, "sockets": sockets, "clock": clock, "devices": devices,
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from toddle.doctor import clock, devices, disk, display, machine, own, python, sockets, torch
+from toddle.doctor import clock, devices, disk, display, machine, own, python, simulation, sockets, torch
 from toddle.doctor.probe import ProbeFailed, ask
 
 
@@ -110,6 +110,19 @@ def test_the_opencv_of_this_machine(monkeypatch):
     assert facts.version and not facts.failed
     assert display.window(facts).verdict == "warning"
     assert "nothing answers at DISPLAY :31999" in display.window(facts).found
+
+
+def test_what_draws_the_simulated_arm_here(monkeypatch):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    told = simulation.mujoco(simulation.gather())
+    assert told.verdict == "ok" and "by egl" in told.found
+
+
+def test_a_mujoco_that_cannot_draw(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "glass")
+    told = simulation.mujoco(simulation.gather())
+    assert told.verdict == "warning"
+    assert "glass" in told.found and "MUJOCO_GL" in told.fix
 
 
 def test_cameras_and_serial_ports(tmp_path, monkeypatch):

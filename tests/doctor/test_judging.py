@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from toddle.doctor import clock, devices, disk, display, machine, own, python, sockets, torch
+from toddle.doctor import clock, devices, disk, display, machine, own, python, simulation, sockets, torch
 
-ALL = (clock, devices, disk, display, machine, own, python, sockets, torch)
+ALL = (clock, devices, disk, display, machine, own, python, simulation, sockets, torch)
 GIB = 2**30
 
 PYTHON = python.PythonFacts(
@@ -106,6 +106,10 @@ CASES = [
     (display.window, replace(DISPLAY, window="nothing answers at DISPLAY :9"), "warning", "nothing answers; latest.png | unset DISPLAY"),
     (display.window, replace(DISPLAY, window="not set", display="", ssh=True), "note", "over this ssh; latest.png | ssh -X"),
     (display.window, replace(DISPLAY, window="not set", display=""), "note", "latest.png"),
+    (simulation.mujoco, simulation.SimulationFacts("3.3", "egl"), "ok", "draws by egl"),
+    (simulation.mujoco, simulation.SimulationFacts("3.3"), "ok", "3.3 draws"),
+    (simulation.mujoco, simulation.SimulationFacts(), "note", "not installed | '.[sim]'"),
+    (simulation.mujoco, simulation.SimulationFacts("3.3", problem="nothing; apt"), "warning", "nothing: no simulated arm | apt"),
     (machine.cores, MACHINE, "ok", "8"),
     (machine.cores, replace(MACHINE, cores=0.5), "warning", "0.5"),
     (machine.memory, MACHINE, "ok", "9.0 GB free of 16.0 GB"),

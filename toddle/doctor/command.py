@@ -27,7 +27,7 @@ FAILED = 1
 @click.option("--json", "as_json", is_flag=True, help="For programs; docs/doctor.md has the keys.")
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
 def doctor(as_json: bool, strict: bool) -> None:
-    """Look at this machine: Python, PyTorch, display, disk, sockets, clock, cameras, serial ports.
+    """Look at this machine: Python, PyTorch, display, simulation, disk, sockets, clock, cameras, serial ports.
 
     \b
     Exit codes: 0 no problem, 1 a problem (or, with --strict, a warning).
@@ -78,7 +78,7 @@ def _use_our_launch() -> None:
 
 def topics(foreign: str) -> list["Topic"]:
     """Everything that is looked at; `foreign` is where another `launch` was found."""
-    from toddle.doctor import clock, devices, disk, display, machine, own, python, sockets, torch
+    from toddle.doctor import clock, devices, disk, display, machine, own, python, simulation, sockets, torch
     from toddle.doctor.examine import Topic
 
     return [
@@ -86,6 +86,7 @@ def topics(foreign: str) -> list["Topic"]:
         Topic("python", python.gather, python.CHECKS),
         Topic("torch", torch.gather, torch.CHECKS, TORCH_S),
         Topic("display", display.gather, display.CHECKS),
+        Topic("simulation", simulation.gather, simulation.CHECKS),
         Topic("machine", machine.gather, machine.CHECKS),
         Topic("disk", disk.gather, disk.CHECKS),
         Topic("sockets", sockets.gather, sockets.CHECKS),
