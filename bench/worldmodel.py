@@ -52,11 +52,8 @@ class Trial:
 
 COSINE = {"schedule": "cosine", "sampling": {"epoch": 1.0}}
 """As `toddle train --set train.schedule=cosine` has it."""
-SHORT = {**COSINE, "anneal_samples": 3000}
-"""These runs end after some 6,000 to 15,000 samples: what changes is weighted up for a smaller part of them."""
 RECIPES = {
-    "dot64": Recipe(train=SHORT),
-    "dot224": Recipe(spec={"target": "delta"}, train={**SHORT, "lr": 0.003}),
+    "dot224": Recipe(spec={"target": "delta"}, train=COSINE),
     "arm": Recipe(spec={"context": 1}, train={**COSINE, "lr": 0.003, "augment_shift": 6}),
 }
 """The preset small, and what is set for this world.

@@ -47,7 +47,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     loss: dict[str, float] = msgspec.field(default_factory=lambda: {"changed": 1.0})
     boost: float = 5.0  # extra weight of changed pixels at the start
-    anneal_samples: int = 5000
+    anneal_samples: int = 2000
     focal_alpha: float = 0.1  # share of the plain error in the hybrid loss
     focal_beta: float = 5.0
     rollout_steps: int = 2
