@@ -14,7 +14,7 @@ CV_VERSION = $(shell sed -n 's/^opencv-python==//p' constraints.txt)
 .PHONY: demo test test-all bench lint format docs clean
 
 demo: $(VENV)/.demo
-	$(BIN)/toddle launch launch/online.yaml --name demo --overwrite $(ARGS)
+	$(BIN)/toddle launch launch/online.yaml --set spec="{target: delta}" --name demo --overwrite $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

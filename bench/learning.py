@@ -38,7 +38,7 @@ WORLDS = {
         {(60, "cf_accuracy"): 0.99, (60, "hit_at_3px"): 0.98, (120, "skill_copy_last"): 0.75},
     ),
     "dot224": World(
-        "launch/online.yaml", {"stop_when_learned": False}, 240,
+        "launch/online.yaml", {"spec": {"target": "delta"}, "stop_when_learned": False}, 240,
         {(120, "cf_accuracy"): 0.99, (240, "skill_copy_last"): 0.75, (240, "hit_at_3px"): 0.90},
     ),
     "car": World(

@@ -41,7 +41,7 @@ GUIDES = (
     "attention",
 )
 LONG = (
-    "exchange", "watching", "replay", "arm", "jetbot", "hosts",
+    "exchange", "sessions", "watching", "replay", "arm", "jetbot", "hosts",
     "training", "models", "simulators", "evaluation", "checkpoints", "attention",
 )  # fmt: skip
 """They take a quarter of a minute or more each: left to `make test-all`."""
