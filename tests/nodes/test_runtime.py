@@ -331,7 +331,6 @@ def test_what_a_node_started_ends_while_the_launcher_is_still_dying(wait: Callab
     launcher = subprocess.Popen(argv, cwd=ROOT, env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert launcher.stdin is not None and launcher.stdout is not None
     node, child = map(int, launcher.stdout.readline().split())
-    launcher.stdin.write("\\n")
     launcher.stdin.close()
     try:
         wait(lambda: not alive(node), "the node to end")
