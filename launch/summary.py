@@ -240,11 +240,12 @@ def _untaken(board: Board) -> Iterator[str]:
     for view in board.here:
         if EXIT_LOST not in view.exit_codes[-1:] or (view.status and any(count.lost for count in view.status.counts.values())):
             continue
+        published = view.status.last_seq if view.status else {}
         waiting = [
             other.name for other in board.nodes.values()
             if other.required and other.status is not None
             and any(
-                count.lane == "reliable" and not count.end_known and topic.partition("/")[2] == view.name
+                count.lane == "reliable" and not count.end_known and topic in published
                 for topic, count in other.status.counts.items()
             )
         ]  # fmt: skip

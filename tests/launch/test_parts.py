@@ -245,7 +245,8 @@ def ended(robot_last: int, taken: TopicCount, *, stayed: bool = True, code: int 
         view.exit_codes.append(code)
     books = msgspec.structs.replace(taken, end_known=stayed)
     robot = Status(state="stopped", kind="robot", final=True, last_seq={"frame/robot": robot_last})
-    recorder = Status(state="stopped", kind="recorder", final=final, counts={"frame/robot": books})
+    never = count(0, 0)  # a topic on which nothing was said: nobody told where it ends
+    recorder = Status(state="stopped", kind="recorder", final=final, counts={"frame/robot": books, "probe/robot": never})
     board.take(message("status/robot", robot, seq=4), 10.0)
     board.take(message("status/recorder", recorder), 11.0)
     board.started_s, board.ended_s = 0.0, 12.0

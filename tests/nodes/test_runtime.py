@@ -13,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,32 @@ def test_a_broken_handler_is_the_same(run: Callable[..., Run], short_folder: Pat
     finally:
         robot.abandon()
         robot.close(drain_s=0)
+
+
+def test_nobody_waits_for_a_last_message_until_its_taker_has_closed(
+    run: Callable[..., Run], short_folder: Path, wait: Callable[..., Any]
+) -> None:
+    """A trainer may write its last checkpoint for longer than a robot waits for its last frame to be taken."""
+    ends = Endpoints(*(f"ipc://{short_folder}/robot.{lane}" for lane in "lrc"))
+    tiny = run(inputs=[Peer("robot", "robot", ends)], holds=["handling", "closing"])
+    robot = Bus(tiny._wiring("robot", "robot", subscribers=[Subscriber("tiny", "recorder")]))
+    robot.start()
+    tiny.state("ready")
+    wait(lambda: not robot.status().missing)
+    robot.publish("action", m.ActionTaken(action={"action": 1.0}, by="test", start_ns=0, end_ns=0))
+    wait((short_folder / "handling").exists)
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(robot.close, 60.0)
+        tiny.hears(lambda status: status.counts["status/robot"].end_known, "the robot's last word has come")
+        tiny.process.send_signal(signal.SIGTERM)
+        (short_folder / "handling.done").touch()
+        wait((short_folder / "closing").exists)
+        try:
+            wait(closing.done, "the robot hears that all was handled")
+        finally:
+            (short_folder / "closing.done").touch()
+        assert closing.result()
+    assert tiny.ends_with() == (0, "closed\n")
 
 
 def test_a_node_error_is_one_line_and_its_own_code(run: Callable[..., Run]) -> None:

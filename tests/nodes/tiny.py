@@ -13,6 +13,8 @@ class TinyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     setup_s: float = 0.0
     fail: str = ""
     ticks: int = 0
+    holds: list[str] = []
+    """Where it stays, having written a file of this name, until there is one with `.done` behind it."""
 
     def __post_init__(self) -> None:
         if self.ticks < 0:
@@ -41,6 +43,9 @@ class Tiny(Node):
             self.finish("ended", "ticked enough")
         return 0.01
 
+    def on_action(self, message: m.Message) -> None:
+        self._hold("handling")
+
     def on_frame(self, message: m.Message) -> None:
         raise RuntimeError("this handler is broken")
 
@@ -58,7 +63,15 @@ class Tiny(Node):
     def do_echo(self, args: dict[str, object]) -> dict[str, object]:
         return dict(args)
 
+    def _hold(self, where: str) -> None:
+        if where in self.config.holds:
+            (self.run_dir / where).touch()
+            until_s = time.monotonic() + 60
+            while not (self.run_dir / f"{where}.done").exists() and time.monotonic() < until_s:
+                time.sleep(0.01)
+
     def close(self) -> None:
+        self._hold("closing")
         sys.stderr.write("closed\n")
 
 
