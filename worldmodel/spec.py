@@ -229,11 +229,18 @@ def _check_original(spec: ModelSpec) -> None:
         )
 
 
-def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, /, preset: str = "small", **overrides: Any) -> ModelSpec:
+def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = "small", /, **overrides: Any) -> ModelSpec:
     """A spec for these cameras and actions. Keywords override fields; raises SpecError for unknown ones."""
     if preset not in PRESETS:
         raise SpecError(f"there is no preset {preset!r}: {hint(preset, PRESETS)}")
     return changed({"cameras": tuple(cameras), "actions": actions, "patch": choose_patch(cameras), **PRESETS[preset]["spec"]}, overrides)
+
+
+def check_settings(preset: str, overrides: dict[str, Any]) -> None:
+    """SpecError for what suits no robot; whether it suits this one is known when its cameras and actions are."""
+    patch = overrides.get("patch", PRESETS.get(preset, {}).get("spec", {}).get("patch", 8))
+    side = max(int(patch), 1) if str(patch).isdigit() else 8  # frames that every family can cut into patches
+    model_spec((Camera("any", side, side),), ActionSpace(("any",), ((0.0,), (1.0,))), preset, **overrides)
 
 
 def changed(fields: dict[str, Any], overrides: dict[str, Any]) -> ModelSpec:

@@ -4,6 +4,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from worldmodel.presets import PRESETS
+from worldmodel.spec import check_settings
+from worldmodel.trainconfig import train_config
+
 
 class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`model` is a preset; `spec` and `train` override single fields of the model's spec and of TrainConfig.
@@ -40,6 +44,8 @@ class TrainerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
     def __post_init__(self) -> None:
+        check_settings(self.model, self.spec)
+        train_config(self.train, **PRESETS[self.model]["train"])
         if self.buffer_mb < 1 or self.min_transitions < 1 or self.checkpoint_keep < 1:
             raise ValueError("buffer_mb, min_transitions and checkpoint_keep must be at least 1")
         if self.checkpoint_best < 0:

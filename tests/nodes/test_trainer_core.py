@@ -19,6 +19,7 @@ from nodes.trainer.node import TrainerNode
 from protocol import messages as m
 from worldmodel import checkpoint
 from worldmodel.evaluate import Scores
+from worldmodel.presets import PRESETS
 
 Make = Callable[..., m.Message]
 TINY = {"width": 32, "heads": 2, "encoder_depth": 1, "decoder_depth": 1}
@@ -169,12 +170,24 @@ def test_resuming_goes_on_and_refuses_another_spec(core: Any, feed: Any, tmp_pat
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"train": {"wat": 1}}, "train has no setting 'wat'"), ({"spec": {"wat": 1}}, "no field"), ({"model": "wat"}, "no preset 'wat'")],
+    [
+        ({"train": {"wat": 1}}, "train has no setting 'wat'"),
+        ({"train": {"sampling": {"rceent": 1}}}, "did you mean 'recent'"),
+        ({"spec": {"targt": "delta"}}, "did you mean 'target'"),
+        ({"spec": {"preset": "large"}}, "no field 'preset'"),
+        ({"spec": {"width": 190}}, "no multiple of 4 x heads"),
+        ({"model": "wat"}, "no preset 'wat'"),
+    ],
 )
-def test_wrong_settings_are_one_line(core: Any, changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says) as caught:
-        core(**changes)
+def test_what_suits_no_robot_is_one_line_before_anything_starts(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=says) as caught:
+        msgspec.convert(changes, TrainerConfig)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", PRESETS)
+def test_every_preset_suits_some_robot(model: str) -> None:
+    assert TrainerConfig(model=model).model == model
 
 
 # -- the node -------------------------------------------------------------------------------------
@@ -235,8 +248,8 @@ def test_pausing_stops_training(trainer: Any, feed: Any) -> None:
 
 
 def test_what_cannot_be_trained_ends_the_node_with_one_line(trainer: Any, message: Make, tmp_path: Path) -> None:
-    with pytest.raises(NodeError, match="train has no setting 'wat'"):
-        trainer(train={"wat": 1})
+    with pytest.raises(NodeError, match="multiples of the patch 7"):
+        trainer(model="original-2025-10", spec={"patch": 7, "separator": 7})
     with pytest.raises(NodeError):
         trainer(resume=str(tmp_path / "nowhere"))
     made = trainer(spec={**TINY, "context": 5})

@@ -66,7 +66,7 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(SpecError, match="no field 'colour'"):
         model_spec(CAMERAS, SWITCH, colour=1)
     with pytest.raises(SpecError, match="no preset 'huge'"):
-        model_spec(CAMERAS, SWITCH, preset="huge")
+        model_spec(CAMERAS, SWITCH, "huge")
     for wrong, says in (
         ({"pach": 8}, "did you mean 'patch'"), ({"family": "todle"}, "did you mean 'toddle'"),
         ({"width": "wide"}, "spec.width: Expected `int`"), ({"cameras": ["top"]}, "no field 'cameras'"),
