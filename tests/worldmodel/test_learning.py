@@ -36,7 +36,7 @@ def test_a_live_dot_world_is_learned_in_a_few_thousand_samples(world, tmp_path, 
             learner.step(learner.draw(buffer))
         return score_probe(FramePredictor(spec, learner.weights_bytes(), "cpu"), probe)
 
-    early = train(2500)
+    early = train(2000)
     assert early.cf_accuracy is not None
     assert early.cf_accuracy >= 0.99
     assert early.hit_at_3px is not None
