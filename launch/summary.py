@@ -249,7 +249,7 @@ def _untaken(board: Board) -> Iterator[str]:
                 for topic, count in other.status.counts.items()
             )
         ]  # fmt: skip
-        if waiting or not view.final:
+        if waiting or not view.final or not published:  # without its books nobody can tell
             yield f"{view.name} ended before all of its last messages were taken{' by ' if waiting else ''}{', '.join(waiting)}"
 
 

@@ -233,13 +233,16 @@ def model_spec(cameras: tuple[Camera, ...], actions: ActionSpace, preset: str = 
     """A spec for these cameras and actions. Keywords override fields; raises SpecError for unknown ones."""
     if preset not in PRESETS:
         raise SpecError(f"there is no preset {preset!r}: {hint(preset, PRESETS)}")
-    return changed({"cameras": tuple(cameras), "actions": actions, "patch": choose_patch(cameras), **PRESETS[preset]["spec"]}, overrides)
+    fields = {"cameras": tuple(cameras), "actions": actions, **PRESETS[preset]["spec"]}
+    if "patch" not in fields | overrides:
+        fields["patch"] = choose_patch(cameras)
+    return changed(fields, overrides)
 
 
 def check_settings(preset: str, overrides: dict[str, Any]) -> None:
     """SpecError for what suits no robot; whether it suits this one is known when its cameras and actions are."""
     patch = overrides.get("patch", PRESETS.get(preset, {}).get("spec", {}).get("patch", 8))
-    side = max(int(patch), 1) if str(patch).isdigit() else 8  # frames that every family can cut into patches
+    side = max(int(patch), 1) if str(patch).isdecimal() else 8  # frames that every family can cut into patches
     model_spec((Camera("any", side, side),), ActionSpace(("any",), ((0.0,), (1.0,))), preset, **overrides)
 
 

@@ -246,7 +246,8 @@ def ended(robot_last: int, taken: TopicCount, *, stayed: bool = True, code: int 
     books = msgspec.structs.replace(taken, end_known=stayed)
     robot = Status(state="stopped", kind="robot", final=True, last_seq={"frame/robot": robot_last})
     never = count(0, 0)  # a topic on which nothing was said: nobody told where it ends
-    recorder = Status(state="stopped", kind="recorder", final=final, counts={"frame/robot": books, "probe/robot": never})
+    counts = {"frame/robot": books, "probe/robot": never}
+    recorder = Status(state="stopped", kind="recorder", final=final, counts=counts, last_seq={"committed/recorder": 3})
     board.take(message("status/robot", robot, seq=4), 10.0)
     board.take(message("status/recorder", recorder), 11.0)
     board.started_s, board.ended_s = 0.0, 12.0
@@ -294,6 +295,13 @@ def test_who_ended_before_all_was_taken_is_a_loss_unless_it_was_taken_after_all(
     summary = ended(9, count(10, 10), code=3, stayed=False)
     assert (summary.exit_code, summary.notes) == (3, ["robot ended before all of its last messages were taken by recorder"])
     assert (ended(9, count(10, 10), code=3).exit_code, ended(9, count(10, 10), code=3).notes) == (0, [])
+
+
+def test_what_was_taken_of_who_ended_without_its_books_is_not_known() -> None:
+    board = Board(make_graph(robot="robot"))
+    board.nodes["robot"].exit_codes.append(3)
+    board.take(message("status/robot", Status(state="stopped", kind="robot", final=True)), 10.0)
+    assert summarise(board, End("time"), name="r", started="", versions={}, command=[], forced=[]).exit_code == 3
 
 
 def test_words() -> None:
