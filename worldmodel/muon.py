@@ -57,13 +57,36 @@ def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:
 def orthogonal(matrices: Tensor) -> Tensor:
     """[B, R, C] -> the same with singular values of 0.7 to 1.2 (those that were not next to none), by Newton and Schulz; bf16 where
     the device has it."""
-    a, b, c = QUINTIC
     x = matrices.bfloat16() if has_bf16(matrices.device) else matrices
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
-    for _ in range(STEPS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    # in bf16 the small eigenvalues of a Gram matrix are noise, which `_at_once` would let grow
+    x = _at_once(x) if x.shape[2] >= 3 * x.shape[1] and x.dtype == torch.float32 else _by_steps(x)
     return x.mT if tall else x
+
+
+def _by_steps(x: Tensor) -> Tensor:
+    for _ in range(STEPS):
+        x = _factor(x @ x.mT) @ x
+    return x
+
+
+def _at_once(x: Tensor) -> Tensor:
+    """The product of all steps' factors, then x once: half of the work where x is much wider than high."""
+    gram = x @ x.mT
+    product = factor = _factor(gram)
+    for _ in range(STEPS - 1):
+        gram = factor @ (factor @ gram)  # of what this step makes of x; all of these are polynomials of one matrix, so they commute
+        factor = _factor(gram)
+        product = factor @ product
+    return product @ x
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """What a step multiplies x with, [B, R, R], of x @ x.mT."""
+    a, b, c = QUINTIC
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=-2, dim2=-1).add_(a)
+    return factor

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldmodel.devices import has_bf16
-from worldmodel.muon import Muon, orthogonal
+from worldmodel.muon import QUINTIC, STEPS, Muon, orthogonal
 
 SHAPES = ((6, 6), (12, 6), (6, 20))
 
@@ -44,6 +44,21 @@ def test_all_directions_of_a_matrix_become_as_long(shape: tuple[int, int, int]) 
     aligned = torch.einsum("bij,bij->b", found, x) / torch.linalg.svdvals(x).sum(dim=1)
     assert (aligned > 0.85).all()  # of the factor that is nearest to it
     assert orthogonal(torch.zeros(shape)).abs().max() == 0.0
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 32), (1, 24, 96), (2, 120, 24)])
+def test_a_matrix_of_nearly_one_direction(shape: tuple[int, int, int]) -> None:
+    """As momenta are: singular values of 1 down to a millionth, each of which must become what the polynomial makes of it."""
+    generator = torch.Generator().manual_seed(2)
+    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator).double(), full_matrices=False)
+    values = torch.logspace(0, -6, u.shape[2], dtype=torch.float64)
+    found = orthogonal((u * values @ v).float()).double()
+    a, b, c = QUINTIC
+    values = values / values.norm()
+    for _ in range(STEPS):
+        values = a * values + b * values**3 + c * values**5
+    asked = u * values @ v
+    assert float((found - asked).norm() / asked.norm()) < (0.1 if has_bf16(u.device) else 1e-3)
 
 
 def test_it_computes_in_what_the_device_multiplies_fast() -> None:
