@@ -29,7 +29,8 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """Ports that nobody has. Raises OSError when there are none, or the host is no address of this machine."""
     found: list[int] = []
     with ExitStack() as held:  # each until all are found: no two are the same
-        for port in random.sample(QUIET, len(QUIET)):
+        # the system's own chance: two processes that were given one seed would draw the same ports
+        for port in random.SystemRandom().sample(QUIET, len(QUIET)):
             if len(found) == count:
                 break
             try:
