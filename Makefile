@@ -5,6 +5,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# two test files at a time: much of a test is waiting (ARGS="-n 0 --pdb" to debug)
+TWO := -n 2 --dist loadfile
 
 # the first Python of at least 3.12 among the usual names
 PYTHON := $(shell for p in python3.12 python3 python3.13 python3.14 python; do \
@@ -17,10 +19,10 @@ demo: $(VENV)/.demo
 	$(BIN)/toddle launch launch/online.yaml --set spec="{target: delta}" --name demo --overwrite $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(TWO) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(TWO) $(ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
