@@ -61,7 +61,9 @@ class Readiness:
         run, told_s = self._told.get(name, ("", 0.0))
         if view.status.state not in ("ready", "starting") or (run == view.run and now_s - told_s < AGAIN_S):
             return True
-        if not self.request(name, "go", {}, view.status.state == "starting"):
+        # who comes back in a run has much to catch up with first; whether it does so is the watch's to say
+        quiet = view.status.state == "starting" or self.board.phase == "running"
+        if not self.request(name, "go", {}, quiet):
             return False
         self._told[name] = (view.run, now_s)
         return True
