@@ -68,7 +68,8 @@ LISTENING = ("toddle top", "toddle topic ", "toddle graph", "toddle ask")
 EMULATED = "toddle emulate "
 LIVE = "toddle launch launch/run.yaml --set rate_hz=50 --name live --time-limit 120"
 PREPARE = "toddle launch launch/online.yaml --set size=32 --set radius=2 --set step=5 --name demo --time-limit 6"
-SHORT = ["--time-limit", "2"]
+SHORT_S, USED_S = "2", "6"
+"""How long a run lasts here; one whose session a later command of the page opens, so that a busy machine has frames by then."""
 NOT_INHERITED = ("DISPLAY", "WAYLAND_DISPLAY", "TODDLE_RUNS", "TODDLE_SESSIONS")
 
 
@@ -85,7 +86,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user") / "user"
     shutil.copytree(PROJECT / "launch", folder / "launch", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "docs").mkdir()
-    assert run(PREPARE, folder).returncode == 0
+    assert run(PREPARE, folder, USED_S).returncode == 0
     for name in ("laptop", "robot-pc", "gpu-pc"):
         (folder / f"{name}.pub").write_text(zmq.curve_keypair()[0].decode())  # as scp brings it
     return folder
@@ -112,23 +113,25 @@ def follow(page: str, workplace: Path) -> None:
     assert found, f"{page} prints no command"
     listening = any(command.startswith(LISTENING) for command in found)
     with live(folder, listening), emulated(folder, found), jetbot(JETBOT in found) as port:
-        for command in found:
+        for number, command in enumerate(found, 1):
             if command.startswith(EMULATED) or command == JETBOT:
                 continue
-            done = run(command.replace("host=127.0.0.1", f"host=127.0.0.1 --set port={port}"), folder)
+            made = re.search(r"--name (\S+)", command)
+            used = made is not None and any(re.search(rf"\b{made[1]}\b", later) for later in found[number:])
+            done = run(command.replace("host=127.0.0.1", f"host=127.0.0.1 --set port={port}"), folder, USED_S if used else SHORT_S)
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path, limit_s: str) -> subprocess.CompletedProcess[str]:
     words = shlex.split(os.path.expandvars(command))
     if words[1] in ("launch", "replay") and "--dry-run" not in words and "--time-limit" not in words:
-        words += SHORT
+        words += ["--time-limit", limit_s]
     if words[1] == "topic" and words[2] != "list":
         words += ["--count", "2"]
     if words[1] == "train" and "--seconds" in words:
-        words[words.index("--seconds") + 1] = SHORT[1]
+        words[words.index("--seconds") + 1] = limit_s
     if "--time-limit" in words:
-        words[words.index("--time-limit") + 1] = "6" if command == PREPARE else SHORT[1]
+        words[words.index("--time-limit") + 1] = limit_s
     return subprocess.run(argv(words), cwd=folder, env=env(folder), capture_output=True, text=True, timeout=120, check=False)
 
 
