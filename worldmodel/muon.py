@@ -69,7 +69,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 def _by_steps(x: Tensor) -> Tensor:
     for _ in range(STEPS):
-        x = _factor(x @ x.mT) @ x
+        x = torch.baddbmm(x, _beyond_first(x @ x.mT), x, beta=QUINTIC[0])
     return x
 
 
@@ -86,7 +86,11 @@ def _at_once(x: Tensor) -> Tensor:
 
 def _factor(gram: Tensor) -> Tensor:
     """What a step multiplies x with, [B, R, R], of x @ x.mT."""
-    a, b, c = QUINTIC
-    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-    factor.diagonal(dim1=-2, dim2=-1).add_(a)
+    factor = _beyond_first(gram)
+    factor.diagonal(dim1=-2, dim2=-1).add_(QUINTIC[0])
     return factor
+
+
+def _beyond_first(gram: Tensor) -> Tensor:
+    """The same without the identity's share, which bf16 would round too much of the rest away with."""
+    return torch.baddbmm(gram, gram, gram, beta=QUINTIC[1], alpha=QUINTIC[2])

