@@ -220,6 +220,15 @@ def test_the_perceptual_loss_looks_through_vgg(vgg_file: Path, monkeypatch: pyte
     assert "\n" not in str(caught.value)
 
 
+def test_features_of_the_truth_are_the_same_bits_whatever_else_is_asked_for(vgg_file: Path) -> None:
+    """A resumed run begins with nothing in memory, and must go on bit for bit."""
+    pictures = torch.rand(8, 48, 48, 3, generator=torch.Generator().manual_seed(2))
+    began, resumed = (load_vgg(str(vgg_file), 1 << 30, torch.device("cpu")) for _ in range(2))
+    began.of_truth("top", pictures[:7], tuple(range(7)))
+    of_began, of_resumed = (vgg.of_truth("top", pictures, (0, 1, 2, 3, 4, 5, 6, 7)) for vgg in (began, resumed))
+    assert all(torch.equal(a, b) for a, b in zip(of_began, of_resumed, strict=True))
+
+
 def test_parts_add_up_with_their_weights() -> None:
     of = case([0.5, 0.0], [0.0, 0.0], options={"focal_beta": 5.0})
     total, parts, samples = combined(of, {"mse": 2.0, "focal": 0.5, "hybrid": 0.0})
