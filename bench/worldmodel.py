@@ -96,7 +96,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 }
 """From the default, one at a time."""
 WEIGHTED = {"boost": 3.0, "anneal_samples": OPEN_END}
-"""What changes counts four times to the end: more outcomes are right, pixels no better (chosen on worlds.arm(1))."""
+"""What changes counts four times to the end: more outcomes are right (on worlds.arm(1) too), pixels are no better."""
 EQUAL_TIME = (("dot64", 60), ("arm", 150))
 
 PARTS: dict[str, list[Trial]] = {
