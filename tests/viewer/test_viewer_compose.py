@@ -4,6 +4,7 @@ TODDLE_UPDATE_REFERENCES=1 pytest tests/viewer/test_viewer_compose.py    # draw 
 """
 
 import os
+import statistics
 import time
 from pathlib import Path
 
@@ -151,18 +152,20 @@ def test_stale_only_when_something_changed_or_the_clock_moved(make_dot_run):
     assert composer.stale(run.state, run.now)
 
 
-def test_a_picture_costs_less_than_its_budget(make_dot_run):
+def test_a_composer_draws_a_picture_in_less_than_a_third_of_the_time(make_dot_run):
     run = make_dot_run(224)
     composer = Composer()
     composer.compose(run.state, run.now)
-    costs = []
+    ratios = []
     for _ in range(20):
         run.now += 0.033
         run.metrics(loss=1e-3)
         began = time.perf_counter()
         composer.compose(run.state, run.now)
-        costs.append(time.perf_counter() - began)
-    assert min(costs) < 0.008  # the least: other work on this machine is not ours
+        kept = time.perf_counter()
+        compose(run.state, (1280, 720), run.now)
+        ratios.append((kept - began) / (time.perf_counter() - kept))
+    assert statistics.median(ratios) < 0.3  # 0.18
 
 
 def test_what_is_kept_is_bounded():
