@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.predictor.selectors import Random
+from nodes.predictor.selectors import Random, Seen
 from nodes.robot.dot import ToroidalDot
 from nodes.trainer.config import TrainerConfig
 from nodes.trainer.core import TrainerCore
@@ -43,7 +43,7 @@ def live(driver: ToroidalDot, core: TrainerCore) -> Iterator[None]:
     while True:
         for step in range(EPISODE_STEPS + 1):
             core.add_frame(message("frame", m.Frame(), {"image/top": driver.observe().images["top"]}, episode, step))
-            action = select()
+            action = select(Seen(episode, step, None))
             assert action is not None
             if step < EPISODE_STEPS:
                 driver.execute(action)
